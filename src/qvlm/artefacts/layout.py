@@ -1,0 +1,59 @@
+"""Where a model's quantizable layers are: towers, layers, sites, linears."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from qvlm.schemes.layer import Frozen
+
+TowerName = Literal["vision", "projector", "language", "head"]
+
+
+class Site(Frozen):
+    """One activation quantizer: the input shared by one or more linears."""
+
+    name: str
+    """For instance `language.3.attn_in`."""
+    tower: TowerName
+    layer: int
+    role: str
+    linears: tuple[str, ...]
+    """Module paths of the linears that read this input."""
+    channels: int
+    """Width of the input."""
+
+
+class Tower(Frozen):
+    """A stack of layers that are run one after the other."""
+
+    name: TowerName
+    layers: tuple[str, ...]
+    """Module paths, in execution order."""
+
+
+class ModelMap(Frozen):
+    """All towers and sites of a model, in execution order."""
+
+    architecture: str
+    towers: tuple[Tower, ...]
+    sites: tuple[Site, ...]
+    skipped: dict[str, str] = {}
+    """Linears that stay in floating point, with the reason."""
+
+    @cached_property
+    def site_of_linear(self) -> dict[str, Site]:
+        """Module path of a linear -> the site whose input it reads."""
+        return {linear: site for site in self.sites for linear in site.linears}
+
+    def sites_of(self, tower: str, layer: int | None = None) -> tuple[Site, ...]:
+        """Sites of a tower, or of one of its layers."""
+        return tuple(
+            site
+            for site in self.sites
+            if site.tower == tower and (layer is None or site.layer == layer)
+        )
+
+    def tower(self, name: str) -> Tower:
+        """The tower of that name."""
+        return next(tower for tower in self.towers if tower.name == name)

@@ -1,0 +1,17 @@
+"""What to quantize to: bit widths, granularities and recipes (no torch in here)."""
+
+from qvlm.schemes.layer import ActivationScheme, LayerScheme, WeightScheme
+from qvlm.schemes.load import load_recipe, preset_names
+from qvlm.schemes.recipe import CalibrationSettings, PartitionSettings, Recipe, SearchSettings
+
+__all__ = [
+    "ActivationScheme",
+    "CalibrationSettings",
+    "LayerScheme",
+    "PartitionSettings",
+    "Recipe",
+    "SearchSettings",
+    "WeightScheme",
+    "load_recipe",
+    "preset_names",
+]

@@ -1,0 +1,96 @@
+"""A recipe: everything that decides what a quantization run does."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from qvlm.schemes.layer import Frozen, LayerScheme
+
+
+class CalibrationSettings(Frozen):
+    """Which samples are looked at."""
+
+    samples: int = Field(64, ge=2)
+    batch_size: int = Field(8, ge=1)
+    guard_fraction: float = Field(0.25, ge=0.0, lt=1.0)
+    """Share of the samples kept out of the search to judge its outcome (0 = no guard)."""
+    max_image_pixels: int = Field(40_000_000, ge=1)
+
+
+class PartitionSettings(Frozen):
+    """How layers are grouped into blocks (METHOD: block partition)."""
+
+    proxy: Literal["entropy", "fixed", "single_layer"] = "entropy"
+    depth: int = Field(3, ge=1)
+    """Longest block, in layers."""
+    threshold: float | None = None
+    """h0 in nats; None = the mean dependency of the tower."""
+
+
+class SearchSettings(Frozen):
+    """How the clipping percentiles of a block are chosen."""
+
+    strategy: Literal["coordinate", "exhaustive", "beam", "none"] = "coordinate"
+    """`none` keeps the start."""
+    start: Literal["lp", "minmax"] = "lp"
+    """Layer-wise lp optimum, or the plain extremes."""
+    lp_norm: float = Field(2.4, gt=0)
+    percentiles: tuple[float, ...] = (1.0, 0.995, 0.99, 0.985, 0.98)
+    objective: Literal["normalized", "l2"] = "normalized"
+    max_sweeps: int = Field(3, ge=1)
+    budget: float = Field(40.0, gt=0)
+    """Most forward equivalents that a coordinate search may spend."""
+    beam_width: int = Field(4, ge=1)
+
+    @field_validator("percentiles")
+    @classmethod
+    def _descending(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not values or any(not 0.5 < p <= 1.0 for p in values):
+            raise ValueError("percentiles must lie in (0.5, 1.0]")
+        if list(values) != sorted(set(values), reverse=True) or values[0] != 1.0:
+            raise ValueError("percentiles must start at 1.0 and fall")
+        return values
+
+
+class Recipe(Frozen):
+    """All choices of a run; saved as `recipe.yaml` beside the result."""
+
+    name: str = "custom"
+    description: str = ""
+    language: LayerScheme | None = LayerScheme()
+    projector: LayerScheme | None = LayerScheme()
+    vision: LayerScheme | None = LayerScheme()
+    """A tower set to null stays in floating point."""
+    lm_head: LayerScheme | None = None
+    """The output layer; null keeps it in floating point."""
+    exclude: tuple[str, ...] = ()
+    """Regular expressions over module paths whose layers stay in floating point."""
+    group_size_fallback: Literal["error", "largest_divisor"] = "error"
+    """What happens where a group size does not divide a layer's width."""
+    calibration: CalibrationSettings = CalibrationSettings()
+    partition: PartitionSettings = PartitionSettings()
+    search: SearchSettings = SearchSettings()
+    seed: int = 0
+
+    @field_validator("exclude")
+    @classmethod
+    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
+        return patterns
+
+    def tower_scheme(self, tower: str) -> LayerScheme | None:
+        """Scheme of a tower: `language`, `projector`, `vision` or `head`."""
+        schemes = {
+            "language": self.language,
+            "projector": self.projector,
+            "vision": self.vision,
+            "head": self.lm_head,
+        }
+        return schemes[tower]
