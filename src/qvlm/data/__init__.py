@@ -1,0 +1,20 @@
+"""Samples: where they come from, which are chosen, and what a model is asked.
+
+Imports neither torch nor transformers; `qvlm.data.batches` (tensors) and `qvlm.data.images`
+(Pillow) are imported by whoever needs them.
+"""
+
+from qvlm.data.prompts import answer_text, user_text
+from qvlm.data.sample import Sample
+from qvlm.data.select import check_disjoint, choose, split_guard
+from qvlm.data.sources import open_source
+
+__all__ = [
+    "Sample",
+    "answer_text",
+    "check_disjoint",
+    "choose",
+    "open_source",
+    "split_guard",
+    "user_text",
+]

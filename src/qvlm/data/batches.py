@@ -1,0 +1,230 @@
+"""Samples -> tensors: teacher-forced calibration batches, and prompts to generate from.
+
+Samples are encoded one by one and padded here, so that no processor setting (padding side,
+missing pad token, truncation) can change what is calibrated. Nothing is ever truncated. Samples
+with and without an image never share a batch: a text-only batch runs without `pixel_values`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from qvlm.artefacts.calibration import IMAGE, PADDING, TEXT, Batch
+from qvlm.data.prompts import render, teacher_forced
+from qvlm.data.sample import Sample
+from qvlm.errors import DataError
+
+MAX_PIXELS = 40_000_000
+IGNORED = -100
+"""Label of positions that are not part of the answer."""
+
+Side = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """One sample as a processor sees it.
+
+    Attributes:
+        tokens: `input_ids` and what runs along with it, each [tokens].
+        extras: `pixel_values` and the like, joined along their first dimension in a batch.
+        answer: how many tokens at the end are the answer.
+    """
+
+    tokens: dict[str, torch.Tensor]
+    extras: dict[str, torch.Tensor]
+    answer: int
+
+    def __len__(self) -> int:
+        return int(self.tokens["input_ids"].shape[0])
+
+
+def calibration_batches(
+    samples: Sequence[Sample],
+    processor: Any,
+    batch_size: int,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Batch]:
+    """Encodes prompt, answer and end token of every sample, right-padded.
+
+    Batches of samples with images come first, then text-only ones; inside each the order of
+    `samples` is kept.
+
+    Args:
+        samples: at least one.
+        processor: a Hugging Face processor.
+        batch_size: most samples in a batch.
+        max_pixels: cap for one image.
+
+    Raises:
+        DataError: there are no samples, or a sample's prompt and image do not fit together.
+        ImageError: an image cannot be used.
+    """
+    if not samples:
+        raise DataError("there are no calibration samples: give at least one")
+    batches = []
+    for group in _by_modality(samples):
+        for start in range(0, len(group), batch_size):
+            encoded = [
+                _encode(sample, processor, max_pixels, with_answer=True)
+                for sample in group[start : start + batch_size]
+            ]
+            batches.append(_calibration_batch(encoded, processor))
+    return batches
+
+
+def prompt_inputs(
+    samples: Sequence[Sample],
+    processor: Any,
+    max_pixels: int = MAX_PIXELS,
+    blank_images: bool = False,
+) -> dict[str, torch.Tensor]:
+    """Encodes prompts without answers, left-padded, as `generate` needs them.
+
+    Args:
+        samples: at least one; all with an image or all without.
+        processor: a Hugging Face processor.
+        max_pixels: cap for one image.
+        blank_images: put a mid-grey image in place of every image.
+
+    Returns:
+        `input_ids` and `attention_mask` [samples, tokens], and what the images need.
+
+    Raises:
+        DataError: there are no samples, samples with and without an image are mixed, or a
+            sample's prompt and image do not fit together.
+        ImageError: an image cannot be used.
+    """
+    if len({sample.image is None for sample in samples}) != 1:
+        raise DataError("a batch needs samples that all have an image or all have none")
+    encoded = [
+        _encode(sample, processor, max_pixels, with_answer=False, blank=blank_images)
+        for sample in samples
+    ]
+    return _collate(encoded, _pad_id(processor), "left")
+
+
+def _by_modality(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """The samples with an image, then those without; empty groups are left out."""
+    for with_image in (True, False):
+        group = [sample for sample in samples if (sample.image is not None) == with_image]
+        if group:
+            yield group
+
+
+def _encode(
+    sample: Sample, processor: Any, max_pixels: int, *, with_answer: bool, blank: bool = False
+) -> _Encoded:
+    tokenizer = processor.tokenizer
+    prompt = render(sample, processor)
+    text, answer = prompt, 0
+    # A template that writes the begin token itself must not get a second one.
+    special = not (tokenizer.bos_token and prompt.startswith(tokenizer.bos_token))
+    if with_answer:
+        text = teacher_forced(prompt, sample, tokenizer.eos_token)
+        answer = _answer_tokens(tokenizer, prompt, text, special)
+    arguments: dict[str, Any] = {"text": [text], "add_special_tokens": special}
+    if sample.image is not None:
+        arguments["images"] = [_load_image(sample, max_pixels, blank)]
+    try:
+        output = processor(**arguments, return_tensors="pt")
+    except (ValueError, TypeError) as error:  # for instance a processor without patch_size
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"sample {sample.key}: the processor cannot encode it ({reason}): "
+            "check the processor's files"
+        ) from error
+    length = output["input_ids"].shape[1]
+    tokens = {k: v[0] for k, v in output.items() if v.ndim == 2 and v.shape[:2] == (1, length)}
+    extras = {k: v for k, v in output.items() if k not in tokens}
+    _check_placeholders(sample, processor, tokens["input_ids"])
+    return _Encoded(tokens, extras, answer)
+
+
+def _answer_tokens(tokenizer: Any, prompt: str, text: str, special: bool) -> int:
+    """Length of the answer in tokens, found where prompt and full text stop being equal."""
+    short = tokenizer(prompt, add_special_tokens=special)["input_ids"]
+    long = tokenizer(text, add_special_tokens=special)["input_ids"]
+    shared = 0
+    while shared < min(len(short), len(long)) and short[shared] == long[shared]:
+        shared += 1
+    return len(long) - shared
+
+
+def _load_image(sample: Sample, max_pixels: int, blank: bool) -> Any:
+    from qvlm.data.images import blank_like, open_image
+    from qvlm.errors import ImageError
+
+    if sample.image is None:
+        raise DataError(f"sample {sample.key} has no image")
+    try:
+        image = open_image(sample.image, max_pixels)
+    except ImageError as error:
+        raise ImageError(f"sample {sample.key}: {error}") from error
+    return blank_like(image) if blank else image
+
+
+def _check_placeholders(sample: Sample, processor: Any, ids: torch.Tensor) -> None:
+    count = int((ids == _image_id(processor)).sum())
+    if (count > 0) != (sample.image is not None):
+        raise DataError(
+            f"sample {sample.key}: the processor made {count} image tokens for "
+            f"{0 if sample.image is None else 1} images: check the processor's files"
+        )
+
+
+def _image_id(processor: Any) -> int:
+    image_id = getattr(processor, "image_token_id", None)
+    if image_id is None:
+        raise DataError(
+            f"{type(processor).__name__} names no image_token_id: use a vision-language processor"
+        )
+    return int(image_id)
+
+
+def _pad_id(processor: Any) -> int:
+    tokenizer = processor.tokenizer
+    for candidate in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        # Padding with the image token would count as an image.
+        if candidate is not None and candidate != _image_id(processor):
+            return int(candidate)
+    raise DataError("the tokenizer has neither a pad nor an end-of-sequence token: set one")
+
+
+def _calibration_batch(encoded: Sequence[_Encoded], processor: Any) -> Batch:
+    # Right padding: LLaVA's forward in transformers 5 counts positions from the first column
+    # and does not derive them from the attention mask, so left padding would shift the rotary
+    # positions of every shorter sample. `generate` does derive them.
+    inputs = _collate(encoded, _pad_id(processor), "right")
+    ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
+    modality = torch.full(ids.shape, TEXT, dtype=torch.int8)
+    modality[ids == _image_id(processor)] = IMAGE
+    modality[~mask] = PADDING
+    labels = torch.full_like(ids, IGNORED)
+    for row, item in enumerate(encoded):
+        answer = slice(len(item) - item.answer, len(item))
+        labels[row, answer] = ids[row, answer]
+    return Batch(inputs=inputs, modality=modality, labels=labels)
+
+
+def _collate(encoded: Sequence[_Encoded], pad_id: int, side: Side) -> dict[str, torch.Tensor]:
+    longest = max(len(item) for item in encoded)
+    batch = {}
+    for name in encoded[0].tokens:
+        fill = pad_id if name == "input_ids" else 0
+        batch[name] = torch.stack(
+            [_pad(item.tokens[name], longest, fill, side) for item in encoded]
+        )
+    for name in encoded[0].extras:
+        batch[name] = torch.cat([item.extras[name] for item in encoded])
+    return batch
+
+
+def _pad(values: torch.Tensor, length: int, fill: int, side: Side) -> torch.Tensor:
+    missing = length - values.shape[0]
+    amounts = (missing, 0) if side == "left" else (0, missing)
+    return torch.nn.functional.pad(values, amounts, value=fill)

@@ -1,0 +1,43 @@
+"""One multiple-choice question with or without an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""The letter of choice i is LETTERS[i]."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question, its choices and where its image is.
+
+    Attributes:
+        id: name inside its split.
+        question: what is asked.
+        choices: 2 to 26 options.
+        answer: index into `choices`.
+        hint: context to read first, "" where there is none.
+        image: file, or None for a text-only question.
+        subject: for instance "natural science".
+        grade: "grade1" .. "grade12".
+        topic: finer than the subject.
+        split: the part of the data set that owns the sample (`train` also for a `minitrain`).
+    """
+
+    id: str
+    question: str
+    choices: tuple[str, ...]
+    answer: int
+    hint: str
+    image: Path | None
+    subject: str
+    grade: str
+    topic: str
+    split: str
+
+    @property
+    def key(self) -> str:
+        """`split/id`: unique in a data set."""
+        return f"{self.split}/{self.id}"

@@ -1,0 +1,45 @@
+"""Where samples come from: a specification such as `scienceqa:/data/ScienceQA` -> samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qvlm.data.sample import Sample
+from qvlm.data.sources import scienceqa
+from qvlm.errors import DataError, nearest
+
+BUNDLED = "picoscience"
+"""The data set that comes with qvlm, in ScienceQA's layout."""
+
+READERS: dict[str, Callable[[Path, str], list[Sample]]] = {"scienceqa": scienceqa.read}
+"""Name before the colon -> reader of a directory and a split."""
+
+FORMS = f"'scienceqa:/path/to/ScienceQA', a directory that holds problems.json, or '{BUNDLED}'"
+
+
+def open_source(spec: str, split: str) -> list[Sample]:
+    """Returns all samples of a split.
+
+    Args:
+        spec: `picoscience`, `scienceqa:DIRECTORY` or a directory in ScienceQA's layout.
+        split: for instance `train`, `val` or `test`.
+
+    Raises:
+        DataError: the specification names no source, or the source has no such split or is
+            broken (see the reader).
+    """
+    if spec == BUNDLED:
+        from qvlm.reference.picoscience import default_dataset
+
+        return scienceqa.read(default_dataset(), split)
+    name, colon, path = spec.partition(":")
+    if colon and name in READERS:
+        if not path:
+            raise DataError(f"data source '{spec}' lacks its directory: write '{name}:/path'")
+        return READERS[name](Path(path).expanduser(), split)
+    directory = Path(spec).expanduser()
+    if spec and directory.is_dir():
+        return scienceqa.read(directory, split)
+    known = (BUNDLED, *READERS)
+    raise DataError(f"data source '{spec}' is unknown{nearest(name, known)}: give {FORMS}")

@@ -1,0 +1,109 @@
+"""A LLaVA of some thousand random weights with a byte-level tokenizer, made without a download."""
+
+from __future__ import annotations
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
+    "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] + ' ' }}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+"""What llava-hf/llava-1.5-7b-hf renders."""
+
+
+def tiny_llava(
+    hidden: int = 64,
+    layers: int = 3,
+    dtype: torch.dtype = torch.float32,
+    *,
+    seed: int = 0,
+    image_size: int = 32,
+    patch_size: int = 8,
+    vision_hidden: int = 64,
+    vision_layers: int = 3,
+    heads: int = 4,
+) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    """Returns a model in evaluation mode and its processor; the same for the same seed."""
+    processor = tiny_processor(image_size, patch_size)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=vision_hidden,
+            intermediate_size=2 * vision_hidden,
+            num_hidden_layers=vision_layers,
+            num_attention_heads=heads,
+            image_size=image_size,
+            patch_size=patch_size,
+            projection_dim=vision_hidden,
+        ),
+        text_config=LlamaConfig(
+            vocab_size=288,
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            max_position_embeddings=2048,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            initializer_range=0.2,
+        ),
+        image_token_index=processor.image_token_id,
+        image_seq_length=(image_size // patch_size) ** 2,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=False,
+    )
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    model = LlavaForConditionalGeneration(config).to(dtype).eval()
+    torch.set_rng_state(state)
+    return model, processor
+
+
+def tiny_processor(image_size: int = 32, patch_size: int = 8) -> LlavaProcessor:
+    """Returns a processor: one token per byte, images resized and cropped by Pillow."""
+    return LlavaProcessor(
+        image_processor=CLIPImageProcessorPil(
+            size={"shortest_edge": image_size},
+            crop_size={"height": image_size, "width": image_size},
+        ),
+        tokenizer=tiny_tokenizer(),
+        patch_size=patch_size,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Returns a byte-level tokenizer without merges: 256 bytes after five special tokens."""
+    symbols = (*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer = Tokenizer(models.BPE(vocab={s: i for i, s in enumerate(symbols)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
+    )
+    pad, begin, end, unknown, image = SPECIAL
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        bos_token=begin,
+        eos_token=end,
+        unk_token=unknown,
+        extra_special_tokens={"image_token": image},
+    )
