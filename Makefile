@@ -1,0 +1,42 @@
+# One virtual environment for everything; `make demo` and `make test` need python3 and make only.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export OMP_NUM_THREADS ?= 2
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test check format bench reference clean
+
+$(READY): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY) ## Quantize the bundled LVLM to 4 bits and compare methods
+	$(BIN)/qvlm compare pico-llava --recipe w4a4 --limit 300 --output runs/demo --overwrite
+	$(BIN)/qvlm inspect runs/demo/q-vlm
+
+test: $(READY) ## All fast tests
+	$(BIN)/pytest -m 'not slow'
+
+check: $(READY) ## Formatter, linter, types, import contracts, tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy src
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m 'not slow'
+
+format: $(READY) ## Rewrite files as the formatter wants them
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+bench: $(READY) ## Slow tests and the figures in benchmarks/
+	$(BIN)/pytest -m slow
+	$(BIN)/python benchmarks/accuracy/run.py
+
+reference: $(READY) ## Train pico-llava again (under an hour on 2 cores)
+	$(BIN)/python -m qvlm.reference.train --output runs/reference --seed 0
+
+clean:
+	rm -rf $(VENV) build runs

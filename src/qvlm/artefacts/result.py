@@ -1,0 +1,68 @@
+"""`result.json`: what a run did, to what, with what, at what cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qvlm.artefacts.plan import BlockPlan, GuardOutcome
+from qvlm.schemes.layer import Frozen
+
+
+class StageCost(Frozen):
+    """Cost of one stage."""
+
+    seconds: float
+    forward_equivalents: float = 0.0
+    """Forwards of the whole model over the calibration samples that the stage looks at."""
+
+
+class LayerBits(Frozen):
+    """What one linear really became."""
+
+    path: str
+    weight_bits: int
+    activation_bits: int
+    activation_granularity: str
+    percentile: float | None
+    bits_per_weight: float
+    """Bytes of levels, scales, zero points and its share of the input's, in bits per weight."""
+
+
+class Sizes(Frozen):
+    """Bytes on disk."""
+
+    quantized_bytes: int
+    """Quantized layers: packed levels, scales and zero points, of weights and inputs."""
+    float32_bytes: int
+    """The same layers' weights in fp32."""
+    checkpoint_bytes: int
+    """The whole weights file."""
+
+    @property
+    def ratio(self) -> float:
+        """Quantized over fp32 bytes of the quantized layers."""
+        return self.quantized_bytes / self.float32_bytes
+
+
+class Result(Frozen):
+    """Outcome of a quantization run."""
+
+    qvlm_version: str
+    model: str
+    architecture: str
+    recipe: dict[str, Any]
+    calibration_source: str
+    calibration_ids: tuple[str, ...]
+    guard_ids: tuple[str, ...]
+    seed: int
+    stages: dict[str, StageCost]
+    total_seconds: float
+    peak_rss_bytes: int
+    sizes: Sizes
+    layers: tuple[LayerBits, ...]
+    skipped: dict[str, str]
+    blocks: BlockPlan
+    guard: GuardOutcome | None
+    warnings: tuple[str, ...]
+    versions: dict[str, str]
+    machine: dict[str, str]

@@ -1,0 +1,1 @@
+"""The `qvlm` command: one file per verb, stages imported inside the verbs."""

@@ -1,0 +1,60 @@
+"""`qvlm compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qvlm.cli.quantize import Set
+
+
+def compare(
+    model: Annotated[str, typer.Argument(help="pico-llava, a model directory, or a hub id.")],
+    output: Annotated[Path, typer.Option(help="Directory to create.")],
+    recipe: Annotated[str, typer.Option(help="Bits and granularities of all methods.")] = "w4a4",
+    calibration: Annotated[
+        str, typer.Option(help="Samples to calibrate on: picoscience, or scienceqa:DIR.")
+    ] = "picoscience",
+    data: Annotated[
+        str | None, typer.Option(help="Questions to score [default: the calibration's source].")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split to score.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option(help="Only N questions, drawn with a fixed seed.", min=1)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Questions answered at once.", min=1)] = 32,
+    set_: Set = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.")
+    ] = False,
+) -> None:
+    """Compare full precision, RTN, layer-wise search and Q-VLM on the same samples.
+
+    Every method quantizes with the recipe's bits, is saved, loaded into the integer runtime and
+    scored. Writes comparison.json, comparison.md and one run directory per method.
+    """
+    from rich.console import Console
+
+    from qvlm import pipeline
+    from qvlm.cli.progress import progress_display
+    from qvlm.report import comparison_table
+
+    with progress_display() as progress:
+        comparison = pipeline.compare(
+            model,
+            output,
+            recipe,
+            calibration,
+            data=data or calibration,
+            split=split,
+            limit=limit,
+            batch_size=batch_size,
+            overrides=set_ or [],
+            overwrite=overwrite,
+            progress=progress,
+        )
+    console = Console()
+    console.print(comparison_table(comparison))
+    console.print(f"comparison.json and the checkpoints: {output}", soft_wrap=True, markup=False)

@@ -1,0 +1,60 @@
+"""`qvlm evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="A quantized run directory, or any model that quantize takes.")
+    ],
+    data: Annotated[
+        str, typer.Option(help="Questions: picoscience, or scienceqa:DIR.")
+    ] = "picoscience",
+    split: Annotated[str, typer.Option(help="Split to score.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option(help="Only N questions, drawn with a fixed seed.", min=1)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Questions answered at once.", min=1)] = 32,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines of all answers; an interrupted run goes on from it."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
+    arithmetic: Annotated[
+        str,
+        typer.Option(help="integer, or simulated (the same numbers from float products)."),
+    ] = "integer",
+    blank_images: Annotated[
+        bool, typer.Option("--blank-images", help="Grey images: how much is guessed from text?")
+    ] = False,
+) -> None:
+    """Score a model: accuracy by subject and context with 95 % intervals, greedy decoding.
+
+    Columns are ScienceQA's: NAT SOC LAN (subject), TXT IMG NO (context), average. An answer
+    that cannot be parsed counts as wrong.
+    """
+    from rich.console import Console
+
+    from qvlm import pipeline
+    from qvlm.cli.progress import progress_display
+    from qvlm.report import scores_table
+
+    with progress_display() as progress:
+        scores = pipeline.evaluate(
+            model,
+            data=data,
+            split=split,
+            limit=limit,
+            batch_size=batch_size,
+            answers=answers,
+            output=output,
+            arithmetic=arithmetic,
+            blank_images=blank_images,
+            progress=progress,
+        )
+    Console().print(scores_table({str(model): scores}))

@@ -1,0 +1,65 @@
+"""Entry point: collects the verbs and turns errors into one line and an exit code.
+
+0 done, 1 the work failed, 2 bad usage or bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from qvlm.cli import compare, doctor, evaluate, inspect, quantize, reference
+from qvlm.errors import QvlmError
+
+app = typer.Typer(
+    name="qvlm",
+    help="Run large vision-language models in 8, 6 and 4 bits, weights and activations.\n\n"
+    "Start with:  qvlm quantize pico-llava --recipe w4a4 --output pico-q4\n\n"
+    "then:        qvlm evaluate pico-q4 --data picoscience",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("quantize")(quantize.quantize)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("inspect")(inspect.inspect)
+app.command("doctor")(doctor.doctor)
+app.add_typer(reference.app, name="reference")
+
+
+@app.callback()
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the full traceback of an error."),
+) -> None:
+    """Options in front of the verb; `run` reads --debug itself."""
+
+
+def run() -> None:
+    """Runs the command line and exits."""
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        code = app(standalone_mode=False)
+    except QvlmError as error:
+        if debug:
+            raise
+        _fail(str(error), 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        _fail("interrupted: nothing was written", 130)
+    except Exception as error:  # noqa: BLE001 - the last place that can speak to the user
+        if debug:
+            raise
+        first = str(error).strip().splitlines() or [""]
+        _fail(f"{type(error).__name__}: {first[0]} (run `qvlm --debug ...` to see where)", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"qvlm: {' '.join(message.split())}\n")
+    sys.exit(code)

@@ -1,0 +1,70 @@
+"""`qvlm quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a recipe field, e.g. --set search.strategy=beam."),
+]
+
+
+def quantize(
+    model: Annotated[
+        str, typer.Argument(help="pico-llava (comes with qvlm), a model directory, or a hub id.")
+    ],
+    recipe: Annotated[
+        str, typer.Option(help="w8a8, w6a6, w4a4, w4a8, w4a16, or a YAML file.")
+    ] = "w4a4",
+    calibration: Annotated[
+        str,
+        typer.Option(
+            help="Samples to calibrate on: picoscience, or scienceqa:DIR. "
+            "The training split is used."
+        ),
+    ] = "picoscience",
+    output: Annotated[
+        Path | None, typer.Option(help="Directory to create [default: MODEL-RECIPE].")
+    ] = None,
+    set_: Set = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.")
+    ] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")
+    ] = False,
+) -> None:
+    """Quantize an LVLM: observe, partition into blocks, search, pack, write.
+
+    Writes a directory with the packed checkpoint (qvlm.load reads it), result.json (bits of
+    every layer, sizes, seconds), recipe.yaml and the artefacts of every stage. The directory
+    appears complete or not at all.
+
+    Example: qvlm quantize llava-hf/llava-1.5-7b-hf --recipe w4a4 --calibration
+    scienceqa:/data/ScienceQA --output llava-q4
+    """
+    from rich.console import Console
+
+    from qvlm import pipeline
+    from qvlm.cli.progress import progress_display
+    from qvlm.report import summary_table
+
+    target = output if output is not None else pipeline.default_output(model, recipe)
+    with progress_display() as progress:
+        result = pipeline.quantize(
+            model,
+            recipe,
+            calibration,
+            target,
+            overrides=set_ or [],
+            overwrite=overwrite,
+            trust_remote_code=trust_remote_code,
+            progress=progress,
+        )
+    console = Console()
+    console.print(summary_table(result))
+    console.print(f"checkpoint and result.json: {target}", soft_wrap=True, markup=False)

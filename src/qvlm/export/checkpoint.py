@@ -1,0 +1,86 @@
+"""Write a native checkpoint (docs/format.md)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from qvlm.artefacts.checkpoint import (
+    FORMAT_VERSION,
+    INDEX_NAME,
+    QUANT_METHOD,
+    WEIGHTS_NAME,
+    CheckpointIndex,
+)
+from qvlm.artefacts.store import write_json, write_tensors
+
+COPIED = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+"""Files of the source that a checkpoint needs; copied byte for byte where they exist."""
+
+
+def write_checkpoint(
+    directory: Path,
+    source: Path,
+    model: nn.Module,
+    packed: dict[str, torch.Tensor],
+    index: CheckpointIndex,
+) -> int:
+    """Writes weights, index, config and the source's processor files into `directory`.
+
+    Args:
+        directory: exists already and is empty or holds other artefacts.
+        source: directory of the full-precision model.
+        model: full-precision model, whose other tensors are stored as they are.
+        packed: tensors of the quantized layers.
+        index: what is quantized and how.
+
+    Returns:
+        Bytes of the weights file.
+    """
+    weights = directory / WEIGHTS_NAME
+    tensors = float_tensors(model, {layer.path for layer in index.layers}) | packed
+    write_tensors(weights, tensors, {"format": "pt", "qvlm_format": str(FORMAT_VERSION)})
+    write_json(directory / INDEX_NAME, index)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    # An unknown method makes other loaders refuse instead of filling in random weights.
+    config["quantization_config"] = {"quant_method": QUANT_METHOD, "format_version": FORMAT_VERSION}
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for name in COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, directory / name)
+    return weights.stat().st_size
+
+
+def float_tensors(model: nn.Module, quantized: set[str]) -> dict[str, torch.Tensor]:
+    """Returns the tensors that stay in floating point; tied ones once.
+
+    Args:
+        model: full-precision model.
+        quantized: paths of the linears whose weight is stored packed.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        path, _, leaf = name.rpartition(".")
+        if (path in quantized and leaf == "weight") or tensor.data_ptr() in seen:
+            continue
+        seen.add(tensor.data_ptr())
+        tensors[name] = tensor
+    return tensors

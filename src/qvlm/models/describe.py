@@ -1,0 +1,118 @@
+"""The map of what a recipe quantizes in a model, and of what it leaves alone and why."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import cast
+
+from torch import nn
+
+from qvlm.artefacts import ModelMap, Site
+from qvlm.errors import NothingMatchedError, RecipeError
+from qvlm.models.adapter import Adapter, sites_of_layer
+from qvlm.models.registry import adapter_for
+from qvlm.numerics.weights import resolve_group_size
+from qvlm.schemes import Recipe
+
+
+def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
+    """Returns towers and sites of `model` as far as `recipe` quantizes them.
+
+    Every linear of the model is either in a site or in `skipped`.
+
+    Raises:
+        ModelError: the architecture has no adapter, or its layers are not as expected.
+        NothingMatchedError: the recipe leaves nothing to quantize.
+        RecipeError: a group size does not divide a layer's width, or a tied head is quantized.
+    """
+    config = model.config
+    adapter = adapter_for(config.model_type)
+    towers = adapter.towers(model)
+    skipped = _unused(adapter, model)
+    sites: list[Site] = []
+    patterns = {pattern: re.compile(pattern) for pattern in recipe.exclude}
+    for tower in towers:
+        for index, path in enumerate(tower.layers):
+            for site in sites_of_layer(model, tower.name, index, path, adapter.roles(tower.name)):
+                kept = _keep(site, recipe, patterns, skipped)
+                if kept is not None:
+                    sites.append(kept)
+    _warn_of_unused_patterns(patterns, skipped)
+    if not sites:
+        raise NothingMatchedError(
+            "the recipe leaves nothing to quantize: every tower is null or excluded"
+        )
+    covered = {linear for site in sites for linear in site.linears}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and name not in covered:
+            skipped.setdefault(name, "not part of a tower")
+    _check_widths(sites, recipe)
+    _check_head(model, covered)
+    return ModelMap(
+        architecture=type(model).__name__,
+        towers=towers,
+        sites=tuple(sites),
+        skipped=skipped,
+    )
+
+
+def group_size_of(site: Site, recipe: Recipe) -> int:
+    """Channels that share a weight scale in the linears of a site."""
+    scheme = recipe.tower_scheme(site.tower)
+    if scheme is None:
+        raise RecipeError(f"site {site.name} belongs to a tower that the recipe leaves alone")
+    return resolve_group_size(site.channels, scheme.weights.group, recipe.group_size_fallback)
+
+
+def _unused(adapter: Adapter, model: nn.Module) -> dict[str, str]:
+    reasons = {}
+    for path, reason in adapter.unused_layers(model).items():
+        for name, module in model.get_submodule(path).named_modules():
+            if isinstance(module, nn.Linear):
+                reasons[f"{path}.{name}"] = reason
+    return reasons
+
+
+def _keep(
+    site: Site, recipe: Recipe, patterns: dict[str, re.Pattern[str]], skipped: dict[str, str]
+) -> Site | None:
+    """The site without its excluded linears; fills `skipped`."""
+    if recipe.tower_scheme(site.tower) is None:
+        field = "lm_head" if site.tower == "head" else site.tower
+        skipped.update(dict.fromkeys(site.linears, f"recipe: {field} is null"))
+        return None
+    kept = []
+    for linear in site.linears:
+        matches = [text for text, pattern in patterns.items() if pattern.search(linear)]
+        if matches:
+            skipped[linear] = f"recipe: excluded by '{matches[0]}'"
+        else:
+            kept.append(linear)
+    return site.model_copy(update={"linears": tuple(kept)}) if kept else None
+
+
+def _warn_of_unused_patterns(patterns: dict[str, re.Pattern[str]], skipped: dict[str, str]) -> None:
+    for text in patterns:
+        if f"recipe: excluded by '{text}'" not in skipped.values():
+            warnings.warn(f"exclude pattern '{text}' matches no layer", stacklevel=3)
+
+
+def _check_widths(sites: list[Site], recipe: Recipe) -> None:
+    for site in sites:
+        try:
+            group_size_of(site, recipe)
+        except RecipeError as error:
+            raise RecipeError(f"{site.linears[0]}: {error}") from error
+
+
+def _check_head(model: nn.Module, covered: set[str]) -> None:
+    if "lm_head" not in covered:
+        return
+    head = cast(nn.Linear, model.get_submodule("lm_head"))
+    if any(
+        parameter is head.weight
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if name != "lm_head.weight"
+    ):
+        raise RecipeError("lm_head shares its weights with the embeddings: set lm_head to null")

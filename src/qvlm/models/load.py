@@ -1,0 +1,165 @@
+"""Load an LVLM from the Hugging Face hub, a directory or this package."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qvlm.errors import ModelError, WeightsError
+from qvlm.models.registry import adapter_for
+from qvlm.reference import pico_llava_path
+
+BUNDLED = "pico-llava"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A full-precision model with its processor.
+
+    Attributes:
+        model: in evaluation mode, on the CPU, in its stored dtype.
+        processor: text and images -> model inputs.
+        name: what the user asked for.
+        directory: where its files are (for a hub id, in the hub's cache).
+    """
+
+    model: nn.Module
+    processor: Any
+    name: str
+    directory: Path
+
+
+def load_model(name: str | Path, *, trust_remote_code: bool = False) -> LoadedModel:
+    """Loads a model and its processor.
+
+    Args:
+        name: `pico-llava`, a directory or a hub id.
+        trust_remote_code: run Python code that comes with the model.
+
+    Raises:
+        ModelError: it does not exist, is not an LVLM with an adapter, has no safetensors
+            weights, or lacks weights that its architecture needs.
+        WeightsError: a weight is NaN or infinite.
+    """
+    source = resolve(name)
+    adapter_for(_model_type(source, trust_remote_code))
+    model = _read_weights(source, trust_remote_code)
+    check_finite(model)
+    processor = read_processor(source, trust_remote_code)
+    return LoadedModel(model, processor, str(name), directory_of(source))
+
+
+def resolve(name: str | Path) -> str | Path:
+    """Turns what the user wrote into a directory or a hub id.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    if str(name) == BUNDLED:
+        return pico_llava_path()
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"'{path}' has no config.json: give the directory of a saved model")
+        return path
+    if path.exists():
+        raise ModelError(f"'{path}' is a file: give the directory of a saved model")
+    if _HUB_ID.fullmatch(str(name)):
+        return str(name)
+    raise ModelError(
+        f"model '{name}' does not exist: give a directory, a hub id (org/name) or '{BUNDLED}'"
+    )
+
+
+def read_processor(source: str | Path, trust_remote_code: bool = False) -> Any:
+    """Loads the processor (images through Pillow: torchvision is not needed).
+
+    Raises:
+        ModelError: there is none, or its files cannot be read.
+    """
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(
+            source, backend="pil", trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"'{source}' has no usable processor: {_first_line(error)}") from error
+
+
+def check_finite(model: nn.Module) -> None:
+    """Raises WeightsError naming the first parameter that holds NaN or infinity."""
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise WeightsError(f"weight '{name}' holds NaN or infinite values: repair the model")
+
+
+def _directory(source: str | Path) -> Path:
+    if isinstance(source, Path):
+        return source
+    from transformers.utils import cached_file
+
+    return Path(cached_file(source, "config.json")).parent
+
+
+def _model_type(source: str | Path, trust_remote_code: bool) -> str:
+    if isinstance(source, Path):
+        try:
+            config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+            return str(config["model_type"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"'{source / 'config.json'}' is not a model's config: {error}"
+            ) from error
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read model '{source}': {_first_line(error)}") from error
+    return str(config.model_type)
+
+
+def _read_weights(source: str | Path, trust_remote_code: bool) -> nn.Module:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    # Missing weights are an error below; what else it logs here is about tensor parallelism.
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            source,
+            dtype="auto",
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"cannot load model '{source}': {_first_line(error)}") from error
+    finally:
+        logger.setLevel(level)
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelError(
+            f"model '{source}' lacks {len(missing)} weights that its config.json asks for, "
+            f"first '{missing[0]}'"
+        )
+    loaded: nn.Module = model.eval()
+    return loaded
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

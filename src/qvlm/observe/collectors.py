@@ -1,0 +1,189 @@
+"""What is kept of the activations while they stream by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+
+from qvlm.artefacts import Batch, ModelMap, Site
+from qvlm.errors import DataError
+from qvlm.models.replay import TOKEN_TOWERS
+from qvlm.numerics.affine import AffineGrid, grid_from_range
+from qvlm.numerics.clipping import TailQuantiles, clip_error
+from qvlm.numerics.entropy import JointHistogram
+from qvlm.schemes.layer import ActivationScheme
+
+Ranges = tuple[torch.Tensor, torch.Tensor]
+"""Lower and upper bounds, each [percentiles, channels]."""
+
+
+class TailCollector:
+    """Exact per-channel quantiles of every site that needs a range."""
+
+    def __init__(
+        self,
+        model_map: ModelMap,
+        schemes: Mapping[str, ActivationScheme],
+        percentiles: Sequence[float],
+        batches: Sequence[Batch],
+    ) -> None:
+        self._sites = {site.name: site for site in model_map.sites}
+        self._schemes = schemes
+        self._percentiles = tuple(percentiles)
+        self._tokens = sum(int(batch.valid.sum()) for batch in batches)
+        self._images = sum(_images(batch) for batch in batches)
+        self._leaders = leading_sites(model_map)
+        self._tails: dict[str, TailQuantiles] = {}
+
+    def see(self, batch: Batch, site: str, x: torch.Tensor) -> None:
+        """Takes x [tokens, channels] of one batch."""
+        scheme = self._schemes[site]
+        if not scheme.is_static and site not in self._leaders:
+            return
+        if self._is_per_tensor(site):
+            x = x.reshape(-1, 1)
+        if site not in self._tails:
+            percentiles = self._percentiles if scheme.is_static else (1.0,)
+            total = self._total(site, batch, len(x))
+            self._tails[site] = TailQuantiles(x.shape[1], percentiles, total)
+        self._tails[site].update(x)
+
+    def ranges(self) -> dict[str, Ranges]:
+        """Site -> candidate ranges, for the static sites.
+
+        Raises:
+            DataError: a static site saw no token.
+        """
+        ranges = {}
+        for name in self._sites:
+            if not self._schemes[name].is_static:
+                continue
+            if name not in self._tails:
+                raise DataError(
+                    f"calibration never reached '{name}': give samples that use it "
+                    "(images for the vision tower and the projector)"
+                )
+            ranges[name] = self._tails[name].ranges()
+        return ranges
+
+    def extremes(self) -> dict[str, Ranges]:
+        """Leading site of a layer -> its smallest and largest value, each [1, channels]."""
+        return {
+            name: (lower[:1], upper[:1])
+            for name in self._leaders
+            if name in self._tails
+            for lower, upper in [self._tails[name].ranges()]
+        }
+
+    def _is_per_tensor(self, site: str) -> bool:
+        return self._schemes[site].is_static and self._schemes[site].granularity == "per_tensor"
+
+    def _total(self, site: str, batch: Batch, rows: int) -> int:
+        """Rows that the site will have seen at the end of the pass."""
+        if self._sites[site].tower in TOKEN_TOWERS:
+            rows_per_token = rows // int(batch.valid.sum())
+            return rows_per_token * self._tokens
+        return rows // _images(batch) * self._images
+
+
+class ErrorCollector:
+    """lp error of every candidate range at every static site."""
+
+    def __init__(
+        self,
+        schemes: Mapping[str, ActivationScheme],
+        ranges: Mapping[str, Ranges],
+        lp_norm: float,
+    ) -> None:
+        self._schemes = schemes
+        self._ranges = ranges
+        self._lp_norm = lp_norm
+        self._sums: dict[str, torch.Tensor] = {}
+        self._elements: dict[str, int] = {}
+        self._tokens: dict[str, int] = {}
+
+    def see(self, site: str, x: torch.Tensor) -> None:
+        """Takes x [tokens, channels]."""
+        if site not in self._ranges:
+            return
+        lower, upper = self._ranges[site]
+        scheme = self._schemes[site]
+        sums = clip_error(x, lower, upper, scheme.bits, scheme.symmetric, self._lp_norm)
+        self._sums[site] = self._sums.get(site, torch.zeros_like(sums)) + sums
+        self._elements[site] = self._elements.get(site, 0) + x.numel()
+        self._tokens[site] = self._tokens.get(site, 0) + len(x)
+
+    def mean(self, site: str) -> torch.Tensor:
+        """[percentiles] float64, mean of |x - x^|^p over all elements."""
+        return self._sums[site] / self._elements[site]
+
+    def tokens(self, site: str) -> int:
+        """Number of positions seen."""
+        return self._tokens[site]
+
+
+class PairCollector:
+    """Joint histograms of the inputs of consecutive layers (METHOD: cross-layer dependency)."""
+
+    def __init__(
+        self,
+        model_map: ModelMap,
+        schemes: Mapping[str, ActivationScheme],
+        extremes: Mapping[str, Ranges],
+    ) -> None:
+        self._layers = {tower.name: len(tower.layers) for tower in model_map.towers}
+        self._leaders = leading_sites(model_map)
+        self._grids: dict[str, AffineGrid] = {}
+        for name, (lower, upper) in extremes.items():
+            # Floats have no levels: their dependency is measured on 8-bit ones.
+            bits = min(8, schemes[name].bits)
+            self._grids[name] = grid_from_range(lower[0], upper[0], bits)
+        self._histograms: dict[tuple[str, int], JointHistogram] = {}
+        self._earlier: dict[str, tuple[int, str, torch.Tensor]] = {}
+
+    def see(self, site: str, x: torch.Tensor) -> None:
+        """Takes x [tokens, channels]; layers of a tower arrive in order."""
+        leader = self._leaders.get(site)
+        if leader is None:
+            return
+        earlier = self._earlier.get(leader.tower)
+        if earlier is not None:
+            layer, name, before = earlier
+            if layer + 1 == leader.layer and before.shape == x.shape:
+                grids = self._grids[name], self._grids[site]
+                levels = grids[0].levels
+                key = (leader.tower, layer)
+                histogram = self._histograms.setdefault(key, JointHistogram(levels))
+                histogram.update(before, x, *grids)
+        is_last = leader.layer + 1 == self._layers[leader.tower]
+        if is_last:
+            self._earlier.pop(leader.tower, None)
+        else:
+            self._earlier[leader.tower] = (leader.layer, site, x)
+
+    def dependency(self) -> dict[str, tuple[float, ...]]:
+        """Tower -> D(k, k+1) in nats; 0 for a pair whose widths differ or that was excluded."""
+        return {
+            tower: tuple(
+                self._histograms[tower, k].conditional_entropy()
+                if (tower, k) in self._histograms
+                else 0.0
+                for k, _ in pairwise(range(layers))
+            )
+            for tower, layers in self._layers.items()
+        }
+
+
+def leading_sites(model_map: ModelMap) -> dict[str, Site]:
+    """Name -> the first site of each layer (`attn_in`): what the dependency is measured on."""
+    leaders: dict[tuple[str, int], Site] = {}
+    for site in model_map.sites:
+        leaders.setdefault((site.tower, site.layer), site)
+    return {site.name: site for site in leaders.values()}
+
+
+def _images(batch: Batch) -> int:
+    pixels = batch.inputs.get("pixel_values")
+    return 0 if pixels is None else len(pixels)

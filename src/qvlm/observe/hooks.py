@@ -1,0 +1,44 @@
+"""Watch what the sites of a model read during a forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from qvlm.artefacts import Batch, ModelMap
+from qvlm.models.replay import TOKEN_TOWERS
+
+
+@contextmanager
+def watch_inputs(
+    model: nn.Module,
+    model_map: ModelMap,
+    batch: Batch,
+    see: Callable[[str, torch.Tensor], None],
+) -> Iterator[None]:
+    """Calls `see(site, x)` with x [tokens, channels] float32, padding left out, at each site."""
+
+    def hook_for(name: str, tower: str) -> Any:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            x = args[0]
+            if tower in TOKEN_TOWERS:
+                x = x[batch.valid]
+            see(name, x.reshape(-1, x.shape[-1]).float())
+
+        return hook
+
+    handles = [
+        model.get_submodule(site.linears[0]).register_forward_pre_hook(
+            hook_for(site.name, site.tower)
+        )
+        for site in model_map.sites
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

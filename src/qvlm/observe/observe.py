@@ -1,0 +1,81 @@
+"""The observe stage: two full-precision forwards over the calibration samples.
+
+The first finds every site's candidate ranges, the second measures what they cost (lp error)
+and how strongly consecutive layers depend on each other (entropy). Beyond the tails that
+exact quantiles need, memory does not grow with the number of samples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from qvlm.artefacts import ActivationStats, Batch, ModelMap, SiteStats
+from qvlm.observe.collectors import ErrorCollector, PairCollector, TailCollector
+from qvlm.observe.hooks import watch_inputs
+from qvlm.schemes import Recipe
+
+Progress = Callable[[int, int], None]
+
+
+def observe(
+    model: nn.Module,
+    model_map: ModelMap,
+    recipe: Recipe,
+    batches: Sequence[Batch],
+    progress: Progress = lambda done, total: None,
+) -> ActivationStats:
+    """Returns candidate ranges of all static sites and the dependency of all towers.
+
+    Raises:
+        DataError: a site saw no token (no sample has an image, say).
+    """
+    start = time.perf_counter()
+    schemes = {
+        site.name: scheme.activations
+        for site in model_map.sites
+        if (scheme := recipe.tower_scheme(site.tower)) is not None
+    }
+    percentiles = recipe.search.percentiles
+    total = 2 * len(batches)
+    tails = TailCollector(model_map, schemes, percentiles, batches)
+    for done, batch in enumerate(batches, start=1):
+        _forward(model, model_map, batch, partial(tails.see, batch))
+        progress(done, total)
+    ranges = tails.ranges()
+    errors = ErrorCollector(schemes, ranges, recipe.search.lp_norm)
+    pairs = PairCollector(model_map, schemes, tails.extremes())
+
+    def see(site: str, x: torch.Tensor) -> None:
+        errors.see(site, x)
+        pairs.see(site, x)
+
+    for done, batch in enumerate(batches, start=len(batches) + 1):
+        _forward(model, model_map, batch, see)
+        progress(done, total)
+    sites = {
+        name: SiteStats(lower, upper, errors.mean(name), errors.tokens(name))
+        for name, (lower, upper) in ranges.items()
+    }
+    return ActivationStats(
+        percentiles=percentiles,
+        sites=sites,
+        dependency=pairs.dependency(),
+        forward_equivalents=2.0,
+        seconds=time.perf_counter() - start,
+    )
+
+
+@torch.no_grad()
+def _forward(
+    model: nn.Module,
+    model_map: ModelMap,
+    batch: Batch,
+    see: Callable[[str, torch.Tensor], None],
+) -> None:
+    with watch_inputs(model, model_map, batch, see):
+        model(**batch.inputs, use_cache=False)

@@ -1,0 +1,110 @@
+"""Set every method side by side on one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qvlm.artefacts.result import Result
+from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
+from qvlm.artefacts.store import atomic_directory, write_json
+from qvlm.pipeline.evaluate import evaluate
+from qvlm.pipeline.progress import Progress, prefixed, silent
+from qvlm.pipeline.quantize import quantize
+from qvlm.report import to_markdown
+from qvlm.schemes import Recipe, load_recipe
+from qvlm.schemes.methods import FULL_PRECISION, METHODS, method_recipe
+
+
+def compare(
+    model: str | Path,
+    output: str | Path,
+    recipe: str | Path | Recipe = "w4a4",
+    calibration: str = "picoscience",
+    *,
+    data: str = "picoscience",
+    split: str = "test",
+    limit: int | None = None,
+    batch_size: int = 32,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Comparison:
+    """Quantizes with every method of `schemes.methods`, scores each, and writes a table.
+
+    All methods see the same calibration samples and the same questions. The directory holds
+    `comparison.json`, `comparison.md`, and per method its run directory and answers.
+
+    Raises:
+        QvlmError: as in `quantize` and `evaluate`.
+    """
+    settings = load_recipe(recipe, overrides)
+    with atomic_directory(Path(output), overwrite=overwrite) as work:
+        rows = []
+        for method in (FULL_PRECISION, *METHODS):
+            folder = work / method.lower().replace(" ", "-")
+            told = prefixed(progress, method)
+            result = None
+            if method != FULL_PRECISION:
+                recipe_of_method = method_recipe(method, settings)
+                result = quantize(model, recipe_of_method, calibration, folder, progress=told)
+            scores = evaluate(
+                model if result is None else folder,
+                data=data,
+                split=split,
+                limit=limit,
+                batch_size=batch_size,
+                answers=folder.with_suffix(".answers.jsonl"),
+                progress=told,
+            )
+            rows.append(_row(method, result, scores))
+        comparison = Comparison(
+            title=f"{model}, {settings.name}",
+            model=str(model),
+            baseline=None,
+            rows=tuple(_with_float_bytes(rows)),
+        )
+        write_json(work / "comparison.json", comparison)
+        (work / "comparison.md").write_text(to_markdown(comparison), encoding="utf-8")
+    return comparison
+
+
+def _row(method: str, result: Result | None, scores: Scores) -> ComparisonRow:
+    """One line of the table; full precision has no result."""
+    if result is None:
+        return ComparisonRow(
+            method=method,
+            description="the model as it is",
+            scheme="FP",
+            scores=scores,
+            quantized_bytes=0,
+            float_bytes=0,
+            checkpoint_bytes=None,
+            search_seconds=0.0,
+            quantize_seconds=0.0,
+            forward_equivalents=0.0,
+            generation_seconds=scores.generation_seconds,
+        )
+    layer = next(layer for layer in reversed(result.layers))
+    guard = result.guard
+    return ComparisonRow(
+        method=method,
+        description=METHODS[method],
+        scheme=f"W{layer.weight_bits}A{layer.activation_bits}",
+        scores=scores,
+        quantized_bytes=result.sizes.quantized_bytes,
+        float_bytes=result.sizes.float32_bytes,
+        checkpoint_bytes=result.sizes.checkpoint_bytes,
+        search_seconds=result.stages["search"].seconds,
+        quantize_seconds=result.total_seconds - result.stages["load"].seconds,
+        forward_equivalents=sum(cost.forward_equivalents for cost in result.stages.values()),
+        generation_seconds=scores.generation_seconds,
+        notes="the guard went back to the start" if guard is not None and guard.fell_back else "",
+    )
+
+
+def _with_float_bytes(rows: list[ComparisonRow]) -> list[ComparisonRow]:
+    """Full precision's layers are those that the other methods quantize."""
+    size = max(row.float_bytes for row in rows)
+    update = {"float_bytes": size, "quantized_bytes": size}
+    return [row.model_copy(update=update) if row.float_bytes == 0 else row for row in rows]

@@ -1,0 +1,40 @@
+"""Load whatever the user names: a quantized run directory or a full-precision model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+from qvlm.errors import QvlmError, nearest
+from qvlm.models import load_model
+from qvlm.models.load import read_processor
+from qvlm.runtime.integer import Arithmetic
+from qvlm.runtime.load import is_quantized, load_quantized
+
+
+def load(
+    model: str | Path, arithmetic: Arithmetic = "integer", *, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
+    """Loads a model and its processor; `model.generate` works as in Transformers.
+
+    Args:
+        model: a run directory of `quantize`, or any model that `quantize` takes (which is
+            then loaded in full precision).
+        arithmetic: of a quantized model: `integer`, or `simulated` for the same numbers from
+            float products.
+        trust_remote_code: run Python code that comes with the model.
+
+    Raises:
+        QvlmError: it does not exist or is damaged.
+    """
+    if arithmetic not in get_args(Arithmetic):
+        known = get_args(Arithmetic)
+        raise QvlmError(
+            f"arithmetic '{arithmetic}' is unknown{nearest(arithmetic, known)}: "
+            f"use {' or '.join(known)}"
+        )
+    directory = Path(model)
+    if is_quantized(directory):
+        return load_quantized(directory, arithmetic), read_processor(directory)
+    loaded = load_model(model, trust_remote_code=trust_remote_code)
+    return loaded.model, loaded.processor

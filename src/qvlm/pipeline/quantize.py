@@ -1,0 +1,208 @@
+"""The stages in order: load, describe, calibrate, observe, partition, search, pack, export.
+
+Data flows one way, artefact by artefact; no stage knows another.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from qvlm import machine
+from qvlm.artefacts import ActivationStats, Batch, BlockPlan, ClipPlan, ModelMap
+from qvlm.artefacts.result import Result, Sizes, StageCost
+from qvlm.artefacts.store import atomic_directory, write_json, write_stats
+from qvlm.data import Sample, choose, open_source, split_guard
+from qvlm.data.batches import calibration_batches
+from qvlm.export.checkpoint import write_checkpoint
+from qvlm.export.pack import pack
+from qvlm.models import LoadedModel, describe, load_model
+from qvlm.observe import observe
+from qvlm.partition import plan_blocks
+from qvlm.pipeline.progress import Progress, silent
+from qvlm.schemes import Recipe, dump_recipe, load_recipe
+from qvlm.search import Installer, search
+
+CALIBRATION_SPLIT = "train"
+
+
+def quantize(
+    model: str | Path,
+    recipe: str | Path | Recipe = "w4a4",
+    calibration: str = "picoscience",
+    output: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+    progress: Progress = silent,
+) -> Result:
+    """Quantizes an LVLM and writes a run directory that `qvlm.load` reads.
+
+    Args:
+        model: `pico-llava`, a directory or a hub id.
+        recipe: preset name, YAML file or Recipe.
+        calibration: data source of samples, `scienceqa:DIRECTORY` or `picoscience`; its
+            training split is used.
+        output: directory to create; by default MODEL-RECIPE in the current directory.
+        overrides: `field=value` changes of the recipe.
+        overwrite: replace an existing output.
+        trust_remote_code: run Python code that comes with the model.
+        progress: told how far each stage is.
+
+    Raises:
+        QvlmError: something in the input is wrong; nothing is written then.
+    """
+    settings = load_recipe(recipe, overrides)
+    target = Path(output) if output is not None else default_output(model, settings.name)
+    run = _Run(progress)
+    with atomic_directory(target, overwrite=overwrite) as work, recorded_warnings() as caught:
+        torch.manual_seed(settings.seed)
+        with run.timed("load"):
+            loaded = load_model(model, trust_remote_code=trust_remote_code)
+            model_map = describe(loaded.model, settings)
+            used, guard = _calibration(calibration, settings)
+            batches = _batches(used, loaded, settings)
+            guard_batches = _batches(guard, loaded, settings) if guard else []
+        stats = _observe(loaded, model_map, settings, batches, run)
+        plan = _partition(model_map, settings, stats, run)
+        installer = Installer(loaded.model, model_map, settings, stats)
+        clips = _search(installer, plan, batches, guard_batches, run)
+        with run.timed("export"):
+            installer.restore()
+            packed = pack(model_map, settings.name, clips.percentiles, installer.final(clips))
+            checkpoint_bytes = write_checkpoint(
+                work, loaded.directory, loaded.model, packed.tensors, packed.index
+            )
+            _write_artefacts(work, settings, stats, plan, clips)
+        result = Result(
+            qvlm_version=packed.index.qvlm_version,
+            model=str(model),
+            architecture=model_map.architecture,
+            recipe=settings.model_dump(mode="json"),
+            calibration_source=calibration,
+            calibration_ids=tuple(sample.key for sample in used),
+            guard_ids=tuple(sample.key for sample in guard),
+            seed=settings.seed,
+            stages=run.stages,
+            total_seconds=time.perf_counter() - run.begin,
+            peak_rss_bytes=machine.peak_rss_bytes(),
+            sizes=Sizes(
+                quantized_bytes=packed.quantized_bytes,
+                float32_bytes=packed.float32_bytes,
+                checkpoint_bytes=checkpoint_bytes,
+            ),
+            layers=packed.bits,
+            skipped=model_map.skipped,
+            blocks=plan,
+            guard=clips.guard,
+            warnings=tuple(caught),
+            versions=machine.versions(),
+            machine=machine.description(),
+        )
+        write_json(work / "result.json", result)
+    return result
+
+
+def default_output(model: str | Path, recipe: str) -> Path:
+    """The run directory of a model and a recipe where none is named: MODEL-RECIPE."""
+    return Path(f"{Path(model).name}-{Path(recipe).stem}")
+
+
+@dataclass
+class _Run:
+    """Costs of the stages so far, and whom to tell."""
+
+    progress: Progress
+    stages: dict[str, StageCost] = field(default_factory=dict)
+    begin: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Records the seconds of a stage that needs no forwards."""
+        start = time.perf_counter()
+        self.progress(stage, 0, 1)
+        yield
+        self.progress(stage, 1, 1)
+        self.stages[stage] = StageCost(seconds=time.perf_counter() - start)
+
+
+@contextmanager
+def recorded_warnings() -> Iterator[list[str]]:
+    """Collects the distinct warnings of the body, so that the result can tell of them."""
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield messages
+        finally:
+            messages.extend(dict.fromkeys(str(item.message) for item in caught))
+
+
+def _calibration(spec: str, recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
+    """Chooses calibration samples and keeps the guard's apart."""
+    samples = open_source(spec, CALIBRATION_SPLIT)
+    chosen = choose(samples, recipe.calibration.samples, recipe.seed)
+    return split_guard(chosen, recipe.calibration.guard_fraction, recipe.seed)
+
+
+def _batches(samples: list[Sample], loaded: LoadedModel, recipe: Recipe) -> list[Batch]:
+    settings = recipe.calibration
+    return calibration_batches(
+        samples, loaded.processor, settings.batch_size, settings.max_image_pixels
+    )
+
+
+def _observe(
+    loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch], run: _Run
+) -> ActivationStats:
+    stats = observe(loaded.model, model_map, recipe, batches, partial(run.progress, "observe"))
+    run.stages["observe"] = StageCost(
+        seconds=stats.seconds, forward_equivalents=stats.forward_equivalents
+    )
+    return stats
+
+
+def _partition(model_map: ModelMap, recipe: Recipe, stats: ActivationStats, run: _Run) -> BlockPlan:
+    start = time.perf_counter()
+    layers = {
+        tower.name: len(tower.layers)
+        for tower in model_map.towers
+        if model_map.sites_of(tower.name)
+    }
+    plan = plan_blocks(layers, stats.dependency, recipe.partition)
+    run.stages["partition"] = StageCost(seconds=time.perf_counter() - start)
+    return plan
+
+
+def _search(
+    installer: Installer,
+    plan: BlockPlan,
+    batches: list[Batch],
+    guard_batches: list[Batch],
+    run: _Run,
+) -> ClipPlan:
+    clips = search(installer, plan, batches, guard_batches, partial(run.progress, "search"))
+    run.stages["search"] = StageCost(
+        seconds=clips.seconds, forward_equivalents=clips.forward_equivalents
+    )
+    return clips
+
+
+def _write_artefacts(
+    work: Path, recipe: Recipe, stats: ActivationStats, plan: BlockPlan, clips: ClipPlan
+) -> None:
+    """Writes the outcome of every stage beside the checkpoint."""
+    (work / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    folder = work / "artefacts"
+    folder.mkdir()
+    write_stats(folder / "statistics.safetensors", stats)
+    write_json(folder / "blocks.json", plan)
+    write_json(folder / "clipping.json", clips)

@@ -1,0 +1,164 @@
+"""Load a native checkpoint into a Transformers model with integer linears."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qvlm.artefacts.checkpoint import (
+    FORMAT_VERSION,
+    INDEX_NAME,
+    WEIGHTS_NAME,
+    CheckpointIndex,
+    QuantizedLayer,
+    site_names,
+    weight_names,
+)
+from qvlm.artefacts.store import read_json, read_tensors
+from qvlm.errors import ArtefactError
+from qvlm.numerics.affine import AffineGrid
+from qvlm.numerics.packing import unpack_bits
+from qvlm.numerics.weights import QuantizedWeight
+from qvlm.runtime.integer import Arithmetic, IntegerLinear
+from qvlm.runtime.parameters import LinearParameters
+
+Tensors = dict[str, torch.Tensor]
+
+
+def is_quantized(directory: Path) -> bool:
+    """True where a directory holds a native checkpoint."""
+    return (directory / INDEX_NAME).is_file()
+
+
+def read_index(directory: Path) -> CheckpointIndex:
+    """Reads what a checkpoint says of its layers.
+
+    Raises:
+        ArtefactError: there is no index, it is damaged or of a newer format.
+    """
+    path = directory / INDEX_NAME
+    if path.is_file():
+        try:
+            version = json.loads(path.read_text(encoding="utf-8")).get("format_version")
+        except (ValueError, AttributeError) as error:
+            raise ArtefactError(f"'{path}' is not a checkpoint index: {error}") from error
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise ArtefactError(
+                f"'{path}' has format version {version}; this qvlm reads up to "
+                f"{FORMAT_VERSION}: install a newer one"
+            )
+    return read_json(path, CheckpointIndex)
+
+
+def load_quantized(directory: Path, arithmetic: Arithmetic = "integer") -> nn.Module:
+    """Builds the model of a checkpoint, in evaluation mode on the CPU.
+
+    Args:
+        directory: written by `qvlm quantize`.
+        arithmetic: `integer`, or `simulated` for the same numbers from float products.
+
+    Raises:
+        ArtefactError: a file is missing or damaged, or a tensor is missing or has a wrong shape.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+
+    index = read_index(directory)
+    tensors = read_tensors(directory / WEIGHTS_NAME)
+    config_values = _read_config(directory)
+    config = AutoConfig.for_model(**config_values)
+    with init_empty_weights(include_buffers=False):
+        model: nn.Module = AutoModelForImageTextToText.from_config(config)
+    for layer in index.layers:
+        parameters = _take_parameters(tensors, layer)
+        parent, _, name = layer.path.rpartition(".")
+        setattr(model.get_submodule(parent), name, IntegerLinear(parameters, arithmetic))
+    for layer in index.layers:
+        for name in site_names(layer.site):
+            tensors.pop(name, None)
+    _load_rest(model, tensors, directory)
+    if (directory / "generation_config.json").is_file():
+        settings: Any = model
+        settings.generation_config = GenerationConfig.from_pretrained(directory)
+    return model.eval()
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    path = directory / "config.json"
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"'{path}' cannot be read: {error}") from error
+    values.pop("quantization_config", None)
+    return values
+
+
+def _take_parameters(tensors: Tensors, layer: QuantizedLayer) -> LinearParameters:
+    levels, scale, zero_point = weight_names(layer.path)
+    groups = layer.in_features // layer.group_size
+    row_bytes = -(-layer.in_features * layer.weight_bits // 8)
+    packed = _take(tensors, levels, (layer.out_features, row_bytes))
+    if layer.symmetric:
+        zeros = torch.full(
+            (layer.out_features, groups), 2 ** (layer.weight_bits - 1), dtype=torch.uint8
+        )
+    else:
+        zero_bytes = -(-groups * layer.weight_bits // 8)
+        zeros = unpack_bits(
+            _take(tensors, zero_point, (layer.out_features, zero_bytes)), layer.weight_bits, groups
+        )
+    weight = QuantizedWeight(
+        levels=unpack_bits(packed, layer.weight_bits, layer.in_features),
+        scale=_take(tensors, scale, (layer.out_features, groups)).float(),
+        zero_point=zeros,
+        bits=layer.weight_bits,
+        group_size=layer.group_size,
+        symmetric=layer.symmetric,
+    )
+    bias = tensors.pop(f"{layer.path}.bias", None)
+    return LinearParameters(
+        weight, None if bias is None else bias.float(), layer.activations, _grid(tensors, layer)
+    )
+
+
+def _grid(tensors: Tensors, layer: QuantizedLayer) -> AffineGrid | None:
+    if not layer.is_static:
+        return None
+    scale, zero_point = site_names(layer.site)
+    width = 1 if layer.activations.granularity == "per_tensor" else layer.in_features
+    # Linears of one site share these tensors, so they are read and not taken.
+    return AffineGrid(
+        scale=_read(tensors, scale, (width,)),
+        zero_point=_read(tensors, zero_point, (width,)).float(),
+        levels=2**layer.activations.bits,
+    )
+
+
+def _take(tensors: Tensors, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    _read(tensors, name, shape)
+    return tensors.pop(name)
+
+
+def _read(tensors: Tensors, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    if name not in tensors:
+        raise ArtefactError(f"the checkpoint lacks tensor '{name}': it is incomplete")
+    if tuple(tensors[name].shape) != shape:
+        raise ArtefactError(
+            f"tensor '{name}' has shape {tuple(tensors[name].shape)}, expected {shape}"
+        )
+    return tensors[name]
+
+
+def _load_rest(model: Any, tensors: Tensors, directory: Path) -> None:
+    """Loads what stayed in floating point, and checks that nothing is left over or missing."""
+    result = model.load_state_dict(tensors, strict=False, assign=True)
+    model.tie_weights()
+    unset = [name for name, tensor in model.named_parameters() if tensor.is_meta]
+    if unset or result.unexpected_keys:
+        culprit = unset[0] if unset else result.unexpected_keys[0]
+        kind = "lacks" if unset else "has an unknown"
+        raise ArtefactError(f"checkpoint '{directory}' {kind} tensor '{culprit}'")

@@ -1,0 +1,57 @@
+"""The parameters of one quantized linear, and how they come from its weights and ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from qvlm.numerics.affine import AffineGrid
+from qvlm.numerics.folded import fold
+from qvlm.numerics.weights import QuantizedWeight, quantize_weight
+from qvlm.schemes import ActivationScheme, LayerScheme
+
+
+@dataclass(frozen=True)
+class LinearParameters:
+    """Everything that defines the output of a quantized linear.
+
+    Attributes:
+        weight: levels of W (no static activations) or of the folded D_c W_oc (static ones).
+        bias: [out] float32 or None.
+        activations: scheme of the input.
+        grid: static grid of the input, scale and zero point [in] or [1]; None where the
+            input is quantized per token at run time or not at all.
+    """
+
+    weight: QuantizedWeight
+    bias: torch.Tensor | None
+    activations: ActivationScheme
+    grid: AffineGrid | None
+
+
+@torch.no_grad()
+def quantize_linear(
+    linear: nn.Linear, scheme: LayerScheme, group_size: int, grid: AffineGrid | None
+) -> LinearParameters:
+    """Quantizes a linear's weights, folding a static activation grid into them first.
+
+    Args:
+        linear: weight [out, in] in any float dtype.
+        scheme: bits and granularity.
+        group_size: input channels that share a weight scale.
+        grid: static activation grid, required exactly where `scheme.activations.is_static`.
+    """
+    weight = linear.weight.detach().float()
+    if grid is not None:
+        weight = fold(weight, grid.scale)
+    quantized = quantize_weight(
+        weight,
+        bits=scheme.weights.bits,
+        group_size=group_size,
+        symmetric=scheme.weights.symmetric,
+        clipping=scheme.weights.clipping,
+    )
+    bias = None if linear.bias is None else linear.bias.detach().float()
+    return LinearParameters(quantized, bias, scheme.activations, grid)

@@ -1,0 +1,44 @@
+"""A quantized linear in plain float arithmetic: fast enough to search with."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from qvlm.numerics.affine import AffineGrid, per_token_grid, quantize
+from qvlm.numerics.folded import folded_matmul
+from qvlm.runtime.parameters import LinearParameters
+from qvlm.schemes.layer import FLOAT_BITS
+
+
+class SimulatedLinear(nn.Module):
+    """Computes y = (q - z) V^T + b with V the dequantized weight.
+
+    Equal to the integer runtime up to the rounding of the float sums (1e-5 relative).
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+    def __init__(self, parameters: LinearParameters) -> None:
+        super().__init__()
+        self.activations = parameters.activations
+        self.grid = parameters.grid
+        self.register_buffer("weight", parameters.weight.dequantized(), persistent=False)
+        self.register_buffer("bias", parameters.bias, persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [..., in] -> [..., out], in the dtype of x."""
+        wide = x.float()
+        if self.activations.bits == FLOAT_BITS:
+            y = nn.functional.linear(wide, self.weight, self.bias)
+        elif self.grid is not None:
+            y = folded_matmul(_centred(wide, self.grid), self.weight, self.bias)
+        else:
+            grid = per_token_grid(wide, self.activations.bits, self.activations.symmetric)
+            y = folded_matmul(_centred(wide, grid) * grid.scale, self.weight, self.bias)
+        return y.to(x.dtype)
+
+
+def _centred(x: torch.Tensor, grid: AffineGrid) -> torch.Tensor:
+    return quantize(x, grid) - grid.zero_point
