@@ -3,6 +3,7 @@
 from qvlm.schemes.layer import ActivationScheme, LayerScheme, WeightScheme
 from qvlm.schemes.load import load_recipe, preset_names
 from qvlm.schemes.recipe import CalibrationSettings, PartitionSettings, Recipe, SearchSettings
+from qvlm.schemes.text import dump_recipe
 
 __all__ = [
     "ActivationScheme",
@@ -12,6 +13,7 @@ __all__ = [
     "Recipe",
     "SearchSettings",
     "WeightScheme",
+    "dump_recipe",
     "load_recipe",
     "preset_names",
 ]

@@ -13,18 +13,18 @@ from qvlm.schemes.layer import Frozen, LayerScheme
 class CalibrationSettings(Frozen):
     """Which samples are looked at."""
 
-    samples: int = Field(64, ge=2)
-    batch_size: int = Field(8, ge=1)
-    guard_fraction: float = Field(0.25, ge=0.0, lt=1.0)
+    samples: int = Field(default=64, ge=2)
+    batch_size: int = Field(default=8, ge=1)
+    guard_fraction: float = Field(default=0.25, ge=0.0, lt=1.0)
     """Share of the samples kept out of the search to judge its outcome (0 = no guard)."""
-    max_image_pixels: int = Field(40_000_000, ge=1)
+    max_image_pixels: int = Field(default=40_000_000, ge=1)
 
 
 class PartitionSettings(Frozen):
     """How layers are grouped into blocks (METHOD: block partition)."""
 
     proxy: Literal["entropy", "fixed", "single_layer"] = "entropy"
-    depth: int = Field(3, ge=1)
+    depth: int = Field(default=3, ge=1)
     """Longest block, in layers."""
     threshold: float | None = None
     """h0 in nats; None = the mean dependency of the tower."""
@@ -37,13 +37,13 @@ class SearchSettings(Frozen):
     """`none` keeps the start."""
     start: Literal["lp", "minmax"] = "lp"
     """Layer-wise lp optimum, or the plain extremes."""
-    lp_norm: float = Field(2.4, gt=0)
+    lp_norm: float = Field(default=2.4, gt=0)
     percentiles: tuple[float, ...] = (1.0, 0.995, 0.99, 0.985, 0.98)
     objective: Literal["normalized", "l2"] = "normalized"
-    max_sweeps: int = Field(3, ge=1)
-    budget: float = Field(40.0, gt=0)
+    max_sweeps: int = Field(default=3, ge=1)
+    budget: float = Field(default=40.0, gt=0)
     """Most forward equivalents that a coordinate search may spend."""
-    beam_width: int = Field(4, ge=1)
+    beam_width: int = Field(default=4, ge=1)
 
     @field_validator("percentiles")
     @classmethod
