@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from qvlm.schemes.layer import Frozen
 
 OVERALL = "Avg"
@@ -114,8 +116,9 @@ class ComparisonRow(Frozen):
     scores: Scores
     difference: PairedDifference | None = None
     """To the comparison's baseline."""
-    quantized_bytes: int
-    """Quantized weights with their scales and zero points."""
+    quantized_bytes: int = Field(gt=0)
+    """Quantized weights with their scales and zero points; for a floating-point row, the same
+    weights as they are stored."""
     float_bytes: int
     """The same weights as float32."""
     checkpoint_bytes: int | None

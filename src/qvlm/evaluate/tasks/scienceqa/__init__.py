@@ -1,0 +1,1 @@
+"""ScienceQA: see README.md beside this file."""
