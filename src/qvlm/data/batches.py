@@ -197,8 +197,9 @@ def _pad_id(processor: Any) -> int:
 
 def _calibration_batch(encoded: Sequence[_Encoded], processor: Any) -> Batch:
     # Right padding: LLaVA's forward in transformers 5 counts positions from the first column
-    # and does not derive them from the attention mask, so left padding would shift the rotary
-    # positions of every shorter sample. `generate` does derive them.
+    # and does not derive them from the attention mask (`generate` does), so left padding would
+    # shift every shorter sample. Plain rotary embeddings forgive that, absolute positions and
+    # length-dependent rotary scaling do not.
     inputs = _collate(encoded, _pad_id(processor), "right")
     ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
     modality = torch.full(ids.shape, TEXT, dtype=torch.int8)
