@@ -163,7 +163,8 @@ def _reach(temperature: float) -> int:
     The worst place is half-way between two levels: its own end of the band is nearer there.
     """
     limit = max(8, math.ceil(8 * math.sqrt(temperature)))
-    mass = [math.exp(-((j - 0.5) ** 2) / temperature) for j in range(-limit, limit + 1)]
+    # Relative to the nearest level, so that nothing vanishes at low temperatures.
+    mass = [math.exp((0.25 - (j - 0.5) ** 2) / temperature) for j in range(-limit, limit + 1)]
     total = sum(mass)
     for reach in range(limit):
         kept = sum(mass[limit - reach : limit + reach + 1])
