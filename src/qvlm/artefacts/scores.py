@@ -116,9 +116,8 @@ class ComparisonRow(Frozen):
     scores: Scores
     difference: PairedDifference | None = None
     """To the comparison's baseline."""
-    quantized_bytes: int = Field(gt=0)
-    """Quantized weights with their scales and zero points; for a floating-point row, the same
-    weights as they are stored."""
+    quantized_bytes: int = Field(ge=0)
+    """Quantized weights with their scales and zero points; 0 where nothing is quantized."""
     float_bytes: int
     """The same weights as float32."""
     checkpoint_bytes: int | None
@@ -132,9 +131,9 @@ class ComparisonRow(Frozen):
     notes: str = ""
 
     @property
-    def compression(self) -> float:
-        """float_bytes / quantized_bytes."""
-        return self.float_bytes / self.quantized_bytes
+    def compression(self) -> float | None:
+        """float_bytes / quantized_bytes; None where nothing is quantized."""
+        return self.float_bytes / self.quantized_bytes if self.quantized_bytes else None
 
 
 class Comparison(Frozen):

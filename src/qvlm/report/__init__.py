@@ -1,7 +1,8 @@
 """Results as tables; reads saved values only and never imports torch."""
 
-from qvlm.report.run import blocks_table, layers_table, summary_table
-from qvlm.report.tables import comparison_table, scores_table, to_markdown
+from qvlm.report.layout import to_markdown
+from qvlm.report.result import blocks_table, layers_table, summary_table
+from qvlm.report.scores import comparison_table, scores_table
 
 __all__ = [
     "blocks_table",

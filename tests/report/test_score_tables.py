@@ -78,10 +78,10 @@ PAIRED = PairedDifference(
 )
 
 
-def shown(table: object) -> str:
-    console = Console(file=io.StringIO(), width=200)
-    console.print(table)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+def shown(table: object, width: int = 200) -> str:
+    output = io.StringIO()
+    Console(file=output, width=width).print(table)
+    return output.getvalue()
 
 
 def test_scores_as_markdown() -> None:
@@ -89,11 +89,18 @@ def test_scores_as_markdown() -> None:
     assert text.splitlines() == [
         "**picoscience test, 8 samples**",
         "",
-        "|  | NAT | SOC | LAN | TXT | IMG | NO | G1-6 | G7-12 | Avg | unparsed |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| fp | 100.00 | - | - | 100.00 | - | 100.00 | 100.00 | - | 100.00 ± 16.22 | 0 |",
-        "| w4a4 | 50.00 | - | - | 50.00 | - | 50.00 | 50.00 | - | 50.00 ± 28.48 | 4 |",
-        "| samples | 8 | 0 | 0 | 4 | 0 | 4 | 8 | 0 | 8 | 8 |",
+        "|  | fp | w4a4 | samples |",
+        "| --- | ---: | ---: | ---: |",
+        "| NAT | 100.00 ± 16.22 | 50.00 ± 28.48 | 8 |",
+        "| SOC | - | - | 0 |",
+        "| LAN | - | - | 0 |",
+        "| TXT | 100.00 ± 24.49 | 50.00 ± 35.00 | 4 |",
+        "| IMG | - | - | 0 |",
+        "| NO | 100.00 ± 24.49 | 50.00 ± 35.00 | 4 |",
+        "| G1-6 | 100.00 ± 16.22 | 50.00 ± 28.48 | 8 |",
+        "| G7-12 | - | - | 0 |",
+        "| Avg | 100.00 ± 16.22 | 50.00 ± 28.48 | 8 |",
+        "| unparsed | 0 | 4 | 8 |",
         "",
         "accuracy in %; ± is half the 95 % Wilson interval  ",
         "unparsed is wrong",
@@ -104,26 +111,42 @@ def test_other_samples_and_blank_images_are_said() -> None:
     table = scores_table({"a|b": scores(8), "[x]": scores(8, data_sha="e", blank=True)})
     text = to_markdown(table)
     assert "NOT all rows are on the same samples" in text
-    assert "| a\\|b |" in text
-    assert "| [x] (blank images) |" in text
-    assert "| samples |" not in text
+    assert "|  | a\\|b | [x] (blank images) |\n" in text
     assert "[x] (blank images)" in shown(table)
 
 
 def test_comparison() -> None:
     rows = [row("minmax", 4), row("q-vlm", 5, PAIRED)]
-    table = comparison_table(rows)
-    lines = to_markdown(table).splitlines()
-    assert lines[2] == (
-        "| method | bits | NAT | SOC | LAN | TXT | IMG | NO | Avg | difference | weights "
-        "| vs fp32 | search s | forwards | generation s |"
-    )
-    assert lines[4].startswith("| minmax | W4A4 | 50.00 | - |")
-    assert lines[4].endswith("| 50.00 ± 28.48 | - | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |")
-    assert "| +12.50 [-25.00, +50.00] |" in lines[5]
-    assert "q-vlm: a note" in lines[-1]
-    assert "q-vlm" in shown(table)
+    accuracy, cost = to_markdown(comparison_table(rows)).split("\n\n**cost**\n\n")
+    lines = accuracy.splitlines()
+    assert lines[2] == "| method | bits | NAT | SOC | LAN | TXT | IMG | NO | Avg |"
+    assert lines[4].startswith("| minmax | W4A4 | 50.00 | - | - | 50.00 |")
+    assert lines[4].endswith("| 50.00 ± 28.48 |")
+    assert lines[-1] == "q-vlm: a note"
+    assert cost.splitlines()[:4] == [
+        "| method | difference | weights | vs fp32 | search s | forwards | answers s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| minmax | - | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
+        "| q-vlm | +12.5 [-25.0, +50.0] | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
+    ]
     assert "difference" not in to_markdown(comparison_table(rows[:1]))
+
+
+def test_a_method_that_quantizes_nothing_has_no_size() -> None:
+    plain = row("full precision", 8).model_copy(update={"quantized_bytes": 0, "float_bytes": 0})
+    assert "| full precision | - | - |" in to_markdown(comparison_table([plain]))
+
+
+def test_figures_are_whole_on_80_columns() -> None:
+    rows = [row("full precision", 4), row("layer-wise search", 5, PAIRED)]
+    for table in (
+        comparison_table(rows),
+        scores_table({"runs/a/rather/long/path": scores(5), "other": scores(5)}),
+    ):
+        text = shown(table, width=80)
+        assert "…" not in text
+        assert "62.50 ± 27.87" in text
+    assert "+12.5 [-25.0, +50.0]" in shown(comparison_table(rows), width=80)
 
 
 def test_comparison_round_trips() -> None:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+from qvlm.artefacts.plan import Block, BlockPlan, GuardOutcome, TowerPlan
+from qvlm.artefacts.result import LayerBits, Result, Sizes, StageCost
+from qvlm.report import blocks_table, layers_table, summary_table, to_markdown
+
+
+def result(**changes: Any) -> Result:
+    language = TowerPlan(
+        tower="language",
+        blocks=(Block(start=0, stop=2), Block(start=2, stop=3)),
+        threshold=1.5,
+        dependency=(1.25, 1.75),
+    )
+    projector = TowerPlan(
+        tower="projector", blocks=(Block(start=0, stop=1),), threshold=None, dependency=()
+    )
+    fields: dict[str, Any] = {
+        "qvlm_version": "0",
+        "model": "m",
+        "architecture": "Llava",
+        "recipe": {"name": "w4a4"},
+        "calibration_source": "picoscience",
+        "calibration_ids": ("train/1", "train/2", "train/3"),
+        "guard_ids": ("train/4",),
+        "seed": 0,
+        "stages": {
+            "observe": StageCost(seconds=1.0, forward_equivalents=2.0),
+            "export": StageCost(seconds=0.5),
+        },
+        "total_seconds": 1.5,
+        "peak_rss_bytes": 2_000_000_000,
+        "sizes": Sizes(quantized_bytes=150, float32_bytes=900, checkpoint_bytes=2_500),
+        "layers": (layer("a.q_proj", 0.995), layer("v.fc1", None)),
+        "skipped": {"lm_head": "recipe: lm_head is null", "x": "unused", "y": "unused"},
+        "blocks": BlockPlan(proxy="entropy", depth=3, towers=(language, projector)),
+        "guard": None,
+        "warnings": (),
+        "versions": {},
+        "machine": {},
+    }
+    return Result(**{**fields, **changes})
+
+
+def layer(path: str, percentile: float | None) -> LayerBits:
+    return LayerBits(
+        path=path,
+        weight_bits=4,
+        activation_bits=6,
+        activation_granularity="per_channel" if percentile else "per_token",
+        percentile=percentile,
+        bits_per_weight=4.75,
+    )
+
+
+GUARD = GuardOutcome(
+    samples=1,
+    start_answer_loss=0.5,
+    start_kl=0.0,
+    chosen_answer_loss=0.75,
+    chosen_kl=0.0,
+    fell_back=True,
+)
+
+
+def test_summary() -> None:
+    text = to_markdown(summary_table(result(guard=GUARD, warnings=("careful",))))
+    assert "**m, w4a4**" in text
+    assert "| quantized weights | 150 B |" in text
+    assert "| the same as fp32 | 900 B (6.00x) |" in text
+    assert "| calibration samples | 3 to search, 1 to guard, picoscience |" in text
+    assert "| guard | went back to the start: answer loss 0.5000 -> 0.7500 |" in text
+    assert "| observe | 1.0 s, 2.0 forwards |" in text
+    assert "| export | 0.5 s |" in text
+    assert "| peak memory | 2.00 GB |" in text
+    assert text.endswith("\nwarning: careful\n")
+
+
+def test_summary_without_guard_and_without_quantized_layers() -> None:
+    empty = Sizes(quantized_bytes=0, float32_bytes=0, checkpoint_bytes=2_500)
+    text = to_markdown(summary_table(result(sizes=empty)))
+    assert "| guard | none |" in text
+    assert "| the same as fp32 | 0 B (-) |" in text
+    assert "| checkpoint | 2.50 kB |" in text
+
+
+def test_layers() -> None:
+    lines = to_markdown(layers_table(result())).splitlines()
+    assert lines[4:6] == [
+        "| a.q_proj | W4A6 | per_channel | 99.5 % | 4.75 |",
+        "| v.fc1 | W4A6 | per_token | - | 4.75 |",
+    ]
+    assert lines[-2:] == [
+        "1 in floating point: recipe: lm_head is null  ",
+        "2 in floating point: unused",
+    ]
+
+
+def test_blocks() -> None:
+    lines = to_markdown(blocks_table(result())).splitlines()
+    assert lines[0] == "**m: blocks of at most 3 layers, by entropy**"
+    assert lines[4:6] == [
+        "| language | 0-1 2 | 2 | 1.500 | 1.250 to 1.750 |",
+        "| projector | 0 | 1 | - | - |",
+    ]
