@@ -153,6 +153,11 @@ def test_open_source_forms(root: Path) -> None:
     assert open_source(f"scienceqa:{root}", "test") == open_source(str(root), "test")
 
 
+def test_the_bundled_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qvlm.reference.picoscience.default_dataset", lambda: root)
+    assert open_source("picoscience", "test") == read(root, "test")
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -9,7 +9,7 @@ import pytest
 from qvlm.errors import ArtefactError, OutputError
 from qvlm.evaluate.answers import AnswersFile, read_answers
 
-PRINT = {"model": "m", "task": "t", "batch_size": 2}
+PRINT: dict[str, str | int | bool | None] = {"model": "m", "task": "t", "batch_size": 2}
 
 
 def write(path: Path, *answers: tuple[str, str]) -> bytes:

@@ -83,9 +83,12 @@ def test_order_does_not_matter(count: int, batch_size: int, rng: random.Random) 
     assert timeless(run(shuffled, batch_size=batch_size)) == timeless(scores)
     for column in scores.columns.values():
         assert 0 <= column.correct <= column.count <= count
-        if column.accuracy is not None:
-            assert 0 <= column.low <= column.accuracy + 1e-9
-            assert column.accuracy - 1e-9 <= column.high <= 100
+        if column.accuracy is None:
+            assert column.count == 0
+            continue
+        assert column.low is not None and column.high is not None
+        assert 0 <= column.low <= column.accuracy + 1e-9
+        assert column.accuracy - 1e-9 <= column.high <= 100
 
 
 def test_batches_hold_one_modality() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ IMAGE = Path("x.png")
         ({"subject": "history", "grade": "grade13"}, {"NO"}),
     ],
 )
-def test_columns(fields: dict[str, object], expected: set[str]) -> None:
+def test_columns(fields: dict[str, Any], expected: set[str]) -> None:
     found = scorer.columns(sample(**fields))
     assert set(found) == expected
     assert len(found) == len(expected)
@@ -100,6 +101,6 @@ def test_a_sample_without_an_answer_is_an_error() -> None:
 def test_tasks_are_found_by_name_and_alias() -> None:
     assert task_names() == ("picoscience", "scienceqa")
     assert load_task("picoscience") == load_task("scienceqa")
-    assert load_task("scienceqa").load_scorer() is scorer
+    assert load_task("scienceqa").load_scorer().parse is scorer.parse
     with pytest.raises(DataError, match=r"'sciencqa' is unknown \(did you mean 'scienceqa'\?\)"):
         load_task("sciencqa")
