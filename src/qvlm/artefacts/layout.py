@@ -38,7 +38,7 @@ class ModelMap(Frozen):
     architecture: str
     towers: tuple[Tower, ...]
     sites: tuple[Site, ...]
-    skipped: dict[str, str] = {}
+    skipped: dict[str, str]
     """Linears that stay in floating point, with the reason."""
 
     @cached_property

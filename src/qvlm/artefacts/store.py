@@ -43,7 +43,6 @@ def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
         with _clear_os_errors(target):
-            work.chmod(0o777 & ~_umask())
             yield work
             _publish(work, target)
     finally:
@@ -155,17 +154,21 @@ def read_stats(path: Path) -> ActivationStats:
 
 
 def _publish(work: Path, target: Path) -> None:
+    mask = _umask()
+    work.chmod(0o777 & ~mask)
     for file in work.rglob("*"):
         if file.is_file():
+            # Some writers leave files that only their owner may read.
+            file.chmod(0o666 & ~mask)
             _sync(file)
     _sync(work)
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-        os.replace(target, old)
-        os.replace(work, target)
+        target.replace(old)
+        work.replace(target)
         shutil.rmtree(old)
     else:
-        os.replace(work, target)
+        work.replace(target)
     _sync(target.parent)
 
 

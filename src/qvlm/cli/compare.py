@@ -56,5 +56,5 @@ def compare(
             progress=progress,
         )
     console = Console()
-    console.print(comparison_table(comparison))
+    console.print(comparison_table(comparison.rows))
     console.print(f"comparison.json and the checkpoints: {output}", soft_wrap=True, markup=False)

@@ -52,7 +52,8 @@ def run() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.exceptions.Abort):
         _fail("interrupted: nothing was written", 130)
-    except Exception as error:  # noqa: BLE001 - the last place that can speak to the user
+    # The last place that can speak to the user.
+    except Exception as error:
         if debug:
             raise
         first = str(error).strip().splitlines() or [""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -26,7 +26,7 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
         NothingMatchedError: the recipe leaves nothing to quantize.
         RecipeError: a group size does not divide a layer's width, or a tied head is quantized.
     """
-    config = model.config
+    config: Any = model.config
     adapter = adapter_for(config.model_type)
     towers = adapter.towers(model)
     skipped = _unused(adapter, model)

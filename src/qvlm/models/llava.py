@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from torch import nn
 
@@ -42,11 +43,12 @@ class LlavaAdapter:
     def unused_layers(self, model: nn.Module) -> Mapping[str, str]:
         """Vision layers above the highest `vision_feature_layer`: LLaVA-1.5 reads layer -2."""
         layers = _vision(model)
-        selected = model.config.vision_feature_layer
+        config: Any = model.config
+        selected = config.vision_feature_layer
         states = [selected] if isinstance(selected, int) else list(selected)
         # hidden_states holds the embedding and one entry per layer.
         last = max(state if state >= 0 else len(layers) + 1 + state for state in states)
-        return {path: f"above vision_feature_layer {selected}" for path in layers[last:]}
+        return dict.fromkeys(layers[last:], f"above vision_feature_layer {selected}")
 
 
 def _vision(model: nn.Module) -> tuple[str, ...]:
@@ -54,4 +56,5 @@ def _vision(model: nn.Module) -> tuple[str, ...]:
 
 
 def _paths(model: nn.Module, stack: str) -> tuple[str, ...]:
-    return tuple(f"{stack}.{index}" for index, _ in enumerate(model.get_submodule(stack)))
+    layers = cast(nn.ModuleList, model.get_submodule(stack))
+    return tuple(f"{stack}.{index}" for index in range(len(layers)))

@@ -102,7 +102,8 @@ def check_finite(model: nn.Module) -> None:
             raise WeightsError(f"weight '{name}' holds NaN or infinite values: repair the model")
 
 
-def _directory(source: str | Path) -> Path:
+def directory_of(source: str | Path) -> Path:
+    """The directory that holds a source's files (of a hub id: in the hub's cache)."""
     if isinstance(source, Path):
         return source
     from transformers.utils import cached_file

@@ -11,7 +11,7 @@ from qvlm.artefacts.store import atomic_directory, write_json
 from qvlm.pipeline.evaluate import evaluate
 from qvlm.pipeline.progress import Progress, prefixed, silent
 from qvlm.pipeline.quantize import quantize
-from qvlm.report import to_markdown
+from qvlm.report import comparison_table, to_markdown
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.schemes.methods import FULL_PRECISION, METHODS, method_recipe
 
@@ -65,7 +65,9 @@ def compare(
             rows=tuple(_with_float_bytes(rows)),
         )
         write_json(work / "comparison.json", comparison)
-        (work / "comparison.md").write_text(to_markdown(comparison), encoding="utf-8")
+        (work / "comparison.md").write_text(
+            to_markdown(comparison_table(comparison.rows)), encoding="utf-8"
+        )
     return comparison
 
 
@@ -85,7 +87,7 @@ def _row(method: str, result: Result | None, scores: Scores) -> ComparisonRow:
             forward_equivalents=0.0,
             generation_seconds=scores.generation_seconds,
         )
-    layer = next(layer for layer in reversed(result.layers))
+    layer = result.layers[-1]
     guard = result.guard
     return ComparisonRow(
         method=method,

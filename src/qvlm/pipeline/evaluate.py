@@ -29,7 +29,7 @@ def evaluate(
     batch_size: int = 32,
     answers: str | Path | None = None,
     output: str | Path | None = None,
-    arithmetic: Arithmetic = "integer",
+    arithmetic: Arithmetic | str = "integer",
     blank_images: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = silent,
@@ -77,7 +77,7 @@ def evaluate(
     return scores
 
 
-def fingerprint(model: str | Path, arithmetic: Arithmetic) -> str:
+def fingerprint(model: str | Path, arithmetic: str) -> str:
     """Hash of a model's weights, config and arithmetic: answers of one fit no other."""
     directory = directory_of(resolve(model))
     digest = hashlib.sha256()

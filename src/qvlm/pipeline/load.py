@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from qvlm.errors import QvlmError, nearest
 from qvlm.models import load_model
@@ -13,7 +13,7 @@ from qvlm.runtime.load import is_quantized, load_quantized
 
 
 def load(
-    model: str | Path, arithmetic: Arithmetic = "integer", *, trust_remote_code: bool = False
+    model: str | Path, arithmetic: Arithmetic | str = "integer", *, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
     """Loads a model and its processor; `model.generate` works as in Transformers.
 
@@ -35,6 +35,6 @@ def load(
         )
     directory = Path(model)
     if is_quantized(directory):
-        return load_quantized(directory, arithmetic), read_processor(directory)
+        return load_quantized(directory, cast(Arithmetic, arithmetic)), read_processor(directory)
     loaded = load_model(model, trust_remote_code=trust_remote_code)
     return loaded.model, loaded.processor

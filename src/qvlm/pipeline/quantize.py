@@ -172,7 +172,7 @@ def _observe(
 
 def _partition(model_map: ModelMap, recipe: Recipe, stats: ActivationStats, run: _Run) -> BlockPlan:
     start = time.perf_counter()
-    layers = {
+    layers: dict[str, int] = {
         tower.name: len(tower.layers)
         for tower in model_map.towers
         if model_map.sites_of(tower.name)
