@@ -41,6 +41,10 @@ def test_whole_ranks_are_not_moved_by_binary_fractions() -> None:
     lower, upper = tails.ranges()
     assert upper.flatten().tolist() == [199, 198, 197, 196, 195]
     assert lower.flatten().tolist() == [0, 1, 2, 3, 4]
+    # As a binary fraction 0.9 is above nine tenths, and rank 9 of 10 would become 10.
+    tails = TailQuantiles(1, (0.9,), 10)
+    tails.update(torch.arange(10.0).unsqueeze(1))
+    assert tails.ranges()[1].item() == 8
 
 
 def test_fewer_tokens_than_announced_are_counted_as_they_came() -> None:
@@ -61,12 +65,12 @@ def test_order_and_batches_do_not_matter() -> None:
     assert torch.equal(*outcomes)
 
 
-def test_what_is_given_is_not_kept_alive_or_changed() -> None:
-    x = torch.arange(6.0).view(3, 2)
-    tails = TailQuantiles(2, (1.0, 0.6), 3)
+def test_what_is_given_may_change_afterwards() -> None:
+    x = torch.arange(1.0, 7.0).view(3, 2)
+    tails = TailQuantiles(2, (1.0, 0.6), 6)
     tails.update(x)
     x.zero_()
-    assert tails.ranges()[1].tolist() == [[4, 5], [2, 3]]
+    assert tails.ranges()[1].tolist() == [[5, 6], [3, 4]]
 
 
 def test_misuse_is_refused() -> None:

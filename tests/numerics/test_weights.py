@@ -52,7 +52,9 @@ def test_every_level_is_the_nearest_for_the_stored_scale(bits: int, symmetric: b
 
 def test_symmetric_weights_never_use_the_lowest_level() -> None:
     torch.manual_seed(0)
-    q = quantize_weight(torch.randn(64, 64), bits=3, group_size=8, symmetric=True)
+    weight = torch.randn(64, 64)
+    weight[:, ::8] -= 4  # negative outliers, beyond the range that lp clipping keeps
+    q = quantize_weight(weight, bits=3, group_size=8, symmetric=True, clipping="lp")
     assert q.levels.min() == 1
     assert (q.zero_point == 4).all()
 
