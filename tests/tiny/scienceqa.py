@@ -21,7 +21,9 @@ QUESTIONS: dict[str, tuple[str, str, str, bool]] = {
 }
 
 
-def problem(subject: str, grade: str, hint: str, image: str | None) -> dict[str, Any]:
+def problem(
+    subject: str, grade: str, hint: str, image: str | None, split: str = "test"
+) -> dict[str, Any]:
     return {
         "question": "Which one is right?",
         "choices": ["the first", "the second", "the third"],
@@ -36,12 +38,15 @@ def problem(subject: str, grade: str, hint: str, image: str | None) -> dict[str,
         "skill": "s",
         "lecture": "",
         "solution": "",
-        "split": "test",
+        "split": split,
     }
 
 
-def write_scienceqa(root: Path) -> Path:
-    """Writes the folder: all six questions are in `test`, 1 and 3 also in `minitest`."""
+def write_scienceqa(root: Path, train: int = 0) -> Path:
+    """Writes the folder: all six questions are in `test`, 1 and 3 also in `minitest`.
+
+    With `train`, that many others are in the training split, every second one with an image.
+    """
     problems = {}
     for index, (pid, (subject, grade, hint, has_image)) in enumerate(QUESTIONS.items()):
         problems[pid] = problem(subject, grade, hint, "image.png" if has_image else None)
@@ -52,7 +57,19 @@ def write_scienceqa(root: Path) -> Path:
             Image.new("RGB", (40 + index, 36), (40 * index, 90, 255 - 40 * index)).save(
                 folder / "image.png"
             )
-    splits = {"train": [], "test": list(QUESTIONS), "minitest": ["1", "3"]}
+    learnt = [f"t{number}" for number in range(train)]
+    for number, pid in enumerate(learnt):
+        name = None if number % 2 else "image.png"
+        problems[pid] = problem("natural science", "grade3", "", name, split="train")
+        problems[pid]["question"] = f"Which one is number {number}?"
+        if name is not None:
+            folder = root / "images" / "train" / pid
+            folder.mkdir(parents=True)
+            shade = 255 * number // train
+            Image.linear_gradient("L").point(lambda grey, shade=shade: grey ^ shade).convert(
+                "RGB"
+            ).save(folder / name)
+    splits = {"train": learnt, "test": list(QUESTIONS), "minitest": ["1", "3"]}
     (root / "problems.json").write_text(json.dumps(problems))
     (root / "pid_splits.json").write_text(json.dumps(splits))
     return root
