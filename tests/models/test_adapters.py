@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from qvlm.artefacts import Batch
+from qvlm.artefacts.calibration import Batch
 from qvlm.errors import ModelError, NothingMatchedError, RecipeError
 from qvlm.models import describe
 from qvlm.models.registry import ADAPTERS, adapter_for

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from qvlm.artefacts import Batch, ModelMap
+from qvlm.artefacts import ModelMap
+from qvlm.artefacts.calibration import Batch
 from qvlm.errors import DataError
 from qvlm.models import describe
 from qvlm.models.replay import TOKEN_TOWERS

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from qvlm.artefacts import ActivationStats, Batch, BlockPlan, ClipPlan
+from qvlm.artefacts import BlockPlan, ClipPlan
+from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models import describe
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qvlm.artefacts import Batch
+from qvlm.artefacts.calibration import Batch
 from qvlm.data import Sample
 from qvlm.data.batches import calibration_batches
 from tiny.scienceqa import write_scienceqa

@@ -1,13 +1,13 @@
-"""What flows between stages: frozen, typed, savable values."""
+"""What flows between stages: frozen, typed, savable values.
 
-from qvlm.artefacts.calibration import Batch
+The ones that hold tensors are imported from their own modules (`calibration`, `statistics`,
+`tensors`), so that a plan or a result can be read without torch.
+"""
+
 from qvlm.artefacts.layout import ModelMap, Site, Tower
 from qvlm.artefacts.plan import Block, BlockPlan, BlockSearch, ClipPlan, GuardOutcome, TowerPlan
-from qvlm.artefacts.statistics import ActivationStats, SiteStats
 
 __all__ = [
-    "ActivationStats",
-    "Batch",
     "Block",
     "BlockPlan",
     "BlockSearch",
@@ -15,7 +15,6 @@ __all__ = [
     "GuardOutcome",
     "ModelMap",
     "Site",
-    "SiteStats",
     "Tower",
     "TowerPlan",
 ]

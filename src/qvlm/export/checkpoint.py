@@ -16,7 +16,8 @@ from qvlm.artefacts.checkpoint import (
     WEIGHTS_NAME,
     CheckpointIndex,
 )
-from qvlm.artefacts.store import write_json, write_tensors
+from qvlm.artefacts.store import write_json
+from qvlm.artefacts.tensors import write_tensors
 
 COPIED = (
     "added_tokens.json",

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from qvlm.artefacts import Batch, Tower
+from qvlm.artefacts import Tower
+from qvlm.artefacts.calibration import Batch
 
 TOKEN_TOWERS = ("language", "head")
 """Towers whose positions are the tokens of `Batch.modality`."""

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import torch
 
-from qvlm.artefacts import Batch, ModelMap, Site
+from qvlm.artefacts import ModelMap, Site
+from qvlm.artefacts.calibration import Batch
 from qvlm.errors import DataError
 from qvlm.models.replay import TOKEN_TOWERS
 from qvlm.numerics.affine import AffineGrid, grid_from_range

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from qvlm.artefacts import Batch, ModelMap
+from qvlm.artefacts import ModelMap
+from qvlm.artefacts.calibration import Batch
 from qvlm.models.replay import TOKEN_TOWERS
 
 

@@ -14,7 +14,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from qvlm.artefacts import ActivationStats, Batch, ModelMap, SiteStats
+from qvlm.artefacts import ModelMap
+from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.statistics import ActivationStats, SiteStats
 from qvlm.observe.collectors import ErrorCollector, PairCollector, TailCollector
 from qvlm.observe.hooks import watch_inputs
 from qvlm.schemes import Recipe

@@ -16,9 +16,12 @@ from pathlib import Path
 import torch
 
 from qvlm import machine
-from qvlm.artefacts import ActivationStats, Batch, BlockPlan, ClipPlan, ModelMap
+from qvlm.artefacts import BlockPlan, ClipPlan, ModelMap
+from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.result import Result, Sizes, StageCost
-from qvlm.artefacts.store import atomic_directory, write_json, write_stats
+from qvlm.artefacts.statistics import ActivationStats
+from qvlm.artefacts.store import atomic_directory, write_json
+from qvlm.artefacts.tensors import write_stats
 from qvlm.data import Sample, choose, open_source, split_guard
 from qvlm.data.batches import calibration_batches
 from qvlm.export.checkpoint import write_checkpoint

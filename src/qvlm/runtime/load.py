@@ -18,7 +18,8 @@ from qvlm.artefacts.checkpoint import (
     site_names,
     weight_names,
 )
-from qvlm.artefacts.store import read_json, read_tensors
+from qvlm.artefacts.store import read_json
+from qvlm.artefacts.tensors import read_tensors
 from qvlm.errors import ArtefactError
 from qvlm.numerics.affine import AffineGrid
 from qvlm.numerics.packing import unpack_bits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from qvlm.artefacts import Batch
+from qvlm.artefacts.calibration import Batch
 from qvlm.numerics.losses import answer_loss, kl_to_reference
 
 

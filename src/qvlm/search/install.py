@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from qvlm.artefacts import ActivationStats, ClipPlan, ModelMap, Site
+from qvlm.artefacts import ClipPlan, ModelMap, Site
+from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models.describe import group_size_of
 from qvlm.models.replay import replace_module
 from qvlm.numerics.affine import AffineGrid, grid_from_range

@@ -11,8 +11,6 @@ import torch
 from torch import nn
 
 from qvlm.artefacts import (
-    ActivationStats,
-    Batch,
     Block,
     BlockPlan,
     BlockSearch,
@@ -23,6 +21,8 @@ from qvlm.artefacts import (
     Tower,
     TowerPlan,
 )
+from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models.replay import TowerInput, catch_first_hidden, catch_inputs, run_layer
 from qvlm.schemes import SearchSettings
 from qvlm.search.block import BlockLoss
