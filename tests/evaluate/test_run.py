@@ -91,6 +91,13 @@ def test_order_does_not_matter(count: int, batch_size: int, rng: random.Random) 
         assert column.accuracy - 1e-9 <= column.high <= 100
 
 
+def test_batches_do_not_depend_on_the_order_of_the_samples() -> None:
+    plain, shuffled = Scripted(), Scripted()
+    run(many(20), plain)
+    run(random.Random(0).sample(many(20), 20), shuffled)
+    assert shuffled.batches == plain.batches
+
+
 def test_batches_hold_one_modality() -> None:
     generator = Scripted()
     samples = {s.key: s for s in many(20)}

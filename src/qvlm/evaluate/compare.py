@@ -40,8 +40,7 @@ def paired_difference(
         raise DataError("there are no samples to compare on: give at least one")
     scorer = load_task(task).load_scorer()
     before, after = (judge(samples, answers, scorer) for answers in (first, second))
-    # Sorted, so that the draws do not depend on the order of the samples.
-    steps = [int(after[key] is True) - int(before[key] is True) for key in sorted(before)]
+    steps = [int(after[key] is True) - int(before[key] is True) for key in before]
     lost, won, count = steps.count(-1), steps.count(1), len(steps)
     # Drawing whole samples with replacement = drawing how many were lost, won and unchanged.
     rng = np.random.default_rng(seed)
