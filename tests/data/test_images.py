@@ -73,10 +73,10 @@ def test_a_broken_image_is_one_clear_line(tmp_path: Path, name: str) -> None:
     content, message = BROKEN[name]
     path = tmp_path / "image.jpg"
     path.write_bytes(content)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ImageError) as caught:
         open_image(path, CAP)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qvlm.data import Sample, check_disjoint, choose, split_guard
@@ -32,6 +32,7 @@ def test_too_many_says_how_many_there_are() -> None:
         choose(mixed(2, 2), 0, seed=0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 12), st.integers(0, 12), st.floats(0.01, 0.99), st.integers(0, 5))
 def test_the_guard_is_a_partition_with_both_kinds_in_both_parts(
     images: int, texts: int, fraction: float, seed: int

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qvlm.evaluate.intervals import mcnemar, wilson
@@ -22,6 +22,7 @@ def test_wilson_against_published_values(correct: int, count: int, low: float, h
     assert wilson(correct, count) == pytest.approx((low, high), abs=5e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.data())
 def test_wilson_holds_the_share_and_stays_in_the_unit_interval(
     count: int, data: st.DataObject

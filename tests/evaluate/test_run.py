@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qvlm.artefacts.scores import GenerationSettings, Scores
@@ -75,6 +75,7 @@ def test_scores_of_the_folder_checked_by_hand(tmp_path: Path) -> None:
     assert Scores.model_validate_json(scores.model_dump_json()) == scores
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 9), st.randoms(use_true_random=False))
 def test_order_does_not_matter(count: int, batch_size: int, rng: random.Random) -> None:
     samples = many(count)
