@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,18 @@ from pydantic import BaseModel, ValidationError
 from qvlm.errors import ArtefactError, OutputError
 
 Model = TypeVar("Model", bound=BaseModel)
+RESULT_NAMES = ("result.json", "comparison.json")
+"""One of these lies in every directory that qvlm writes, and lets it be overwritten."""
+
+_WRITE_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
 
 
 @contextmanager
@@ -26,22 +38,23 @@ def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     On any exception, Ctrl-C included, the sibling is removed and `target` is as it was.
 
     Raises:
-        OutputError: `target` exists and `overwrite` is False, its parent cannot be written, or
-            the disk is full.
+        OutputError: `target` exists and `overwrite` is False, or it is none of qvlm's outputs;
+            its parent cannot be written, or the disk is full.
     """
-    if target.exists() and not overwrite:
-        raise OutputError(f"output '{target}' exists: choose another, or pass --overwrite")
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"output '{target}' is a file: choose a directory")
-    with _clear_os_errors(target):
+    _check_replaceable(target, overwrite)
+    made = [parent for parent in (target.parent, *target.parent.parents) if not parent.exists()]
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    except OSError as error:
+        raise _output_error(target, error) from error
     try:
         with _clear_os_errors(target):
             yield work
             _publish(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        _remove_empty(made)
 
 
 def write_json(path: Path, model: BaseModel) -> None:
@@ -81,7 +94,11 @@ def _publish(work: Path, target: Path) -> None:
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
         target.replace(old)
-        work.replace(target)
+        try:
+            work.replace(target)
+        except BaseException:
+            old.replace(target)
+            raise
         shutil.rmtree(old)
     else:
         work.replace(target)
@@ -96,17 +113,43 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _check_replaceable(target: Path, overwrite: bool) -> None:
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise OutputError(f"output '{target}' exists: choose another, or pass --overwrite")
+    if target.is_symlink() or not target.is_dir():
+        raise OutputError(f"output '{target}' is a file or a link: choose a directory")
+    # Overwriting deletes: a mistyped path must not cost a home directory or the source model.
+    if any(target.iterdir()) and not any((target / name).is_file() for name in RESULT_NAMES):
+        raise OutputError(
+            f"output '{target}' holds other files than a run of qvlm, so it is not overwritten: "
+            "choose another"
+        )
+
+
+def _remove_empty(directories: Sequence[Path]) -> None:
+    """Removes parents made for an output that never came, innermost first."""
+    for directory in directories:
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+
+
+def _output_error(target: Path, error: OSError) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(f"no space left for output '{target}': free some disk and run again")
+    return OutputError(f"cannot write output '{target}': {error.strerror}")
+
+
 @contextmanager
 def _clear_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(
-                f"no space left for output '{target}': free some disk and run again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
-            raise OutputError(f"cannot write output '{target}': {error.strerror}") from error
+        if error.errno in _WRITE_ERRORS:
+            raise _output_error(target, error) from error
         raise
 
 
