@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-import click
 import typer
 
 from qvlm.cli import compare, doctor, evaluate, inspect, quantize, reference
 from qvlm.errors import QvlmError
+
+INTERRUPTED = 130
+_UsageError: Any = typer.BadParameter.__base__
+"""Click's; Typer brings its own copy of Click or uses the installed one, as its version has it."""
 
 app = typer.Typer(
     name="qvlm",
@@ -47,17 +51,19 @@ def run() -> None:
         if debug:
             raise
         _fail(str(error), 2)
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        _fail("interrupted: nothing was written", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     # The last place that can speak to the user.
     except Exception as error:
         if debug:
             raise
         first = str(error).strip().splitlines() or [""]
         _fail(f"{type(error).__name__}: {first[0]} (run `qvlm --debug ...` to see where)", 1)
+    if code == INTERRUPTED:
+        _fail("interrupted: no output was written; a file given as --answers keeps its lines", code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
