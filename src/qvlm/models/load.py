@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from qvlm.artefacts.checkpoint import QUANT_METHOD
 from qvlm.errors import ModelError, WeightsError
 from qvlm.models.registry import adapter_for
 from qvlm.reference import pico_llava_path
@@ -115,11 +116,14 @@ def _model_type(source: str | Path, trust_remote_code: bool) -> str:
     if isinstance(source, Path):
         try:
             config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-            return str(config["model_type"])
+            model_type = str(config["model_type"])
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"'{source / 'config.json'}' is not a model's config: {error}"
             ) from error
+        if (config.get("quantization_config") or {}).get("quant_method") == QUANT_METHOD:
+            raise ModelError(f"'{source}' is quantized already: give the full-precision model")
+        return model_type
     from transformers import AutoConfig
 
     try:
