@@ -1,0 +1,88 @@
+"""Run directories that were damaged or come from a newer qvlm: one line, exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+WEIGHT = "model.language_model.layers.0.mlp.up_proj.weight_packed"
+
+
+@pytest.fixture
+def refuses_to_evaluate(refused, questions):
+    """Calls `qvlm evaluate` on a run directory; returns the line."""
+
+    def call(directory: Path) -> str:
+        return refused("evaluate", directory, "--data", questions)
+
+    return call
+
+
+def test_weights_that_were_cut_short(refuses_to_evaluate, quantized_copy):
+    path = quantized_copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "model.safetensors' is damaged" in refuses_to_evaluate(quantized_copy)
+
+
+def test_weights_that_are_missing(refuses_to_evaluate, quantized_copy):
+    (quantized_copy / "model.safetensors").unlink()
+    assert "model.safetensors' does not exist" in refuses_to_evaluate(quantized_copy)
+
+
+@pytest.mark.parametrize(
+    "name", [WEIGHT, WEIGHT.replace("packed", "scale"), "sites.language.1.attn_in.scale"]
+)
+def test_a_quantized_tensor_that_is_missing(
+    refuses_to_evaluate, quantized_copy, edit_tensors, name
+):
+    edit_tensors(quantized_copy / "model.safetensors", lambda tensors: tensors.pop(name))
+    assert f"lacks tensor '{name}'" in refuses_to_evaluate(quantized_copy)
+
+
+@pytest.mark.parametrize("name", ["lm_head.weight", "model.language_model.norm.weight"])
+def test_a_float_tensor_that_is_missing(refuses_to_evaluate, quantized_copy, edit_tensors, name):
+    edit_tensors(quantized_copy / "model.safetensors", lambda tensors: tensors.pop(name))
+    assert f"lacks tensor '{name}'" in refuses_to_evaluate(quantized_copy)
+
+
+def test_a_tensor_too_many(refuses_to_evaluate, quantized_copy, edit_tensors):
+    def add(tensors):
+        tensors["stranger"] = tensors["lm_head.weight"].clone()
+
+    edit_tensors(quantized_copy / "model.safetensors", add)
+    assert "has an unknown tensor 'stranger'" in refuses_to_evaluate(quantized_copy)
+
+
+def test_a_quantized_tensor_of_another_shape(refuses_to_evaluate, quantized_copy, edit_tensors):
+    def cut(tensors):
+        tensors[WEIGHT] = tensors[WEIGHT][:, :-1].contiguous()
+
+    edit_tensors(quantized_copy / "model.safetensors", cut)
+    assert "has shape (128, 31), expected (128, 32)" in refuses_to_evaluate(quantized_copy)
+
+
+def test_a_newer_format(refuses_to_evaluate, quantized_copy):
+    _edit_json(quantized_copy / "quantization.json", format_version=2)
+    line = refuses_to_evaluate(quantized_copy)
+    assert "has format version 2; this qvlm reads up to 1: install a newer one" in line
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_an_index_that_is_none(refuses_to_evaluate, quantized_copy, text):
+    (quantized_copy / "quantization.json").write_text(text)
+    assert "quantization.json' is not a" in refuses_to_evaluate(quantized_copy)
+
+
+def test_a_result_that_is_missing(refuses_to_evaluate, quantized_copy):
+    (quantized_copy / "result.json").unlink()
+    assert "result.json' does not exist" in refuses_to_evaluate(quantized_copy)
+
+
+def test_inspecting_what_is_no_run(refused, tmp_path):
+    assert "result.json' does not exist" in refused("inspect", tmp_path)
+
+
+def _edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
