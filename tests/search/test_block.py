@@ -33,6 +33,7 @@ class ToyTower:
         ]
         self.state: dict[str, int] = {}
         self.inputs = [torch.randn(2, 5, 8, generator=generator) for _ in range(3)]
+        self.last = torch.full((2, 5), 0.5)
         self.ran = 0
 
     def install(self, site: Site, index: int) -> None:
@@ -54,7 +55,7 @@ class ToyTower:
             stop=stop,
             inputs=self.inputs,
             targets=[torch.ones_like(x) for x in self.inputs],
-            valid=[None, torch.tensor([[True] * 5, [True] * 3 + [False] * 2]), None],
+            weights=[torch.ones(2, 5), torch.tensor([[1.0] * 5, [1.0] * 3 + [0.0] * 2]), self.last],
             run_layer=self.run_layer,
             install=self.install,
             objective=objective,
@@ -111,3 +112,13 @@ def test_outputs_are_those_of_the_choice_asked_for_last() -> None:
     for output, wanted in zip(loss.outputs((1, 0, 1, 1)), expected, strict=True):
         assert torch.equal(output, wanted)
     assert [tower.state[site.name] for site in tower.sites] == [1, 0, 1, 1]
+
+
+def test_a_position_counts_as_much_as_its_weight() -> None:
+    tower = ToyTower(1)
+    outputs = tower.loss(0, 1).outputs((1, 0))
+    weights = [torch.ones(2, 5), torch.tensor([[1.0] * 5, [1.0] * 3 + [0.0] * 2]), tower.last]
+    errors = [(x - 1).square().mean(-1) for x in outputs]
+    total = sum(float((w * e).sum()) for w, e in zip(weights, errors, strict=True))
+    expected = total / sum(float(w.sum()) for w in weights)
+    assert tower.loss(0, 1)((1, 0)) == pytest.approx(expected, rel=1e-6)

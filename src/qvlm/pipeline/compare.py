@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
+from qvlm.data import Sample, open_source
+from qvlm.evaluate import paired_difference
+from qvlm.evaluate.answers import read_answers
 from qvlm.pipeline.evaluate import evaluate
 from qvlm.pipeline.progress import Progress, prefixed, silent
 from qvlm.pipeline.quantize import quantize
 from qvlm.report import comparison_table, to_markdown
 from qvlm.schemes import Recipe, load_recipe
-from qvlm.schemes.methods import FULL_PRECISION, METHODS, method_recipe
+from qvlm.schemes.methods import FULL_PRECISION, METHODS, PROPOSED, method_recipe
 
 
 def compare(
@@ -40,9 +43,11 @@ def compare(
     """
     settings = load_recipe(recipe, overrides)
     with atomic_directory(Path(output), overwrite=overwrite) as work:
-        rows = []
+        rows: list[ComparisonRow] = []
+        answers: dict[str, dict[str, str]] = {}
         for method in (FULL_PRECISION, *METHODS):
             folder = work / method.lower().replace(" ", "-")
+            answers_file = folder.with_suffix(".answers.jsonl")
             told = prefixed(progress, method)
             result = None
             if method != FULL_PRECISION:
@@ -54,15 +59,17 @@ def compare(
                 split=split,
                 limit=limit,
                 batch_size=batch_size,
-                answers=folder.with_suffix(".answers.jsonl"),
+                answers=answers_file,
                 progress=told,
             )
+            answers[method] = read_answers(answers_file)
             rows.append(_row(method, result, scores))
+        rows = _with_float_bytes(_with_differences(rows, answers, open_source(data, split)))
         comparison = Comparison(
             title=f"{model}, {settings.name}",
             model=str(model),
-            baseline=None,
-            rows=tuple(_with_float_bytes(rows)),
+            baseline=PROPOSED,
+            rows=tuple(rows),
         )
         write_json(work / "comparison.json", comparison)
         (work / "comparison.md").write_text(
@@ -103,6 +110,21 @@ def _row(method: str, result: Result | None, scores: Scores) -> ComparisonRow:
         generation_seconds=scores.generation_seconds,
         notes="the guard went back to the start" if guard is not None and guard.fell_back else "",
     )
+
+
+def _with_differences(
+    rows: list[ComparisonRow], answers: Mapping[str, Mapping[str, str]], samples: Sequence[Sample]
+) -> list[ComparisonRow]:
+    """Every row but the proposed one's, with its paired difference to that one."""
+    scored = [sample for sample in samples if sample.key in answers[PROPOSED]]
+    return [
+        row
+        if row.method == PROPOSED
+        else row.model_copy(
+            update={"difference": paired_difference(scored, answers[PROPOSED], answers[row.method])}
+        )
+        for row in rows
+    ]
 
 
 def _with_float_bytes(rows: list[ComparisonRow]) -> list[ComparisonRow]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Scores
 from qvlm.artefacts.store import read_json, write_json
-from qvlm.data import check_disjoint, choose, open_source
+from qvlm.data import check_disjoint, open_source
 from qvlm.evaluate import HuggingFaceGenerator
 from qvlm.evaluate import evaluate as score
 from qvlm.models.load import directory_of, resolve
@@ -54,8 +54,6 @@ def evaluate(
         QvlmError: something in the input is wrong, or a question was calibrated on.
     """
     samples = open_source(data, split)
-    if limit is not None:
-        samples = choose(samples, min(limit, len(samples)), seed=0)
     if is_quantized(Path(model)):
         result = read_json(Path(model) / "result.json", Result)
         if result.calibration_source == data:
@@ -71,6 +69,7 @@ def evaluate(
         answers=None if answers is None else Path(answers),
         model_fingerprint=fingerprint(model, arithmetic),
         progress=partial(progress, "evaluate"),
+        limit=limit,
     )
     if output is not None:
         write_json(Path(output), scores)

@@ -6,11 +6,13 @@ from qvlm.schemes.layer import LayerScheme
 from qvlm.schemes.recipe import Recipe
 
 FULL_PRECISION = "FP"
+PROPOSED = "Q-VLM"
+"""The method that the others are compared with."""
 METHODS = {
     "RTN per token": "nearest rounding, activation ranges computed for every token at run time",
     "RTN static": "nearest rounding, the recipe's activations with min-max ranges",
     "layer-wise": "percentiles searched layer by layer",
-    "Q-VLM": "percentiles searched jointly in entropy-guided blocks",
+    PROPOSED: "percentiles searched jointly in entropy-guided blocks",
 }
 """Name -> what it does; all from the same bits and granularities."""
 

@@ -11,7 +11,7 @@ from qvlm.artefacts import Site
 from qvlm.numerics.losses import l2_error, normalized_error
 from qvlm.search.strategies import Choice
 
-OBJECTIVES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+OBJECTIVES = {
     "normalized": normalized_error,
     "l2": l2_error,
 }
@@ -31,7 +31,7 @@ class BlockLoss:
         start, stop: layers of the block.
         inputs: per batch, the quantized path's hidden state at the block's input.
         targets: per batch, the full-precision path's hidden state at its output.
-        valid: per batch, [samples, positions] bool or None.
+        weights: per batch, [samples, positions] float, how much a position counts (0 = padding).
         run_layer, install: access to the model.
         objective: name in `OBJECTIVES`.
         evaluations: losses computed.
@@ -43,7 +43,7 @@ class BlockLoss:
     stop: int
     inputs: list[torch.Tensor]
     targets: list[torch.Tensor]
-    valid: list[torch.Tensor | None]
+    weights: list[torch.Tensor]
     run_layer: RunLayer
     install: Install
     objective: str
@@ -93,10 +93,10 @@ class BlockLoss:
 
     def _error(self, outputs: list[torch.Tensor]) -> float:
         measure = OBJECTIVES[self.objective]
-        total, tokens = 0.0, 0
-        for output, target, valid in zip(outputs, self.targets, self.valid, strict=True):
-            keep = torch.ones(output.shape[:-1], dtype=torch.bool) if valid is None else valid
-            count = int(keep.sum())
-            total += float(measure(output[keep], target[keep])) * count
-            tokens += count
-        return total / tokens
+        total = mass = 0.0
+        for output, target, weights in zip(outputs, self.targets, self.weights, strict=True):
+            keep = weights > 0
+            share = float(weights.sum(dtype=torch.float64))
+            total += float(measure(output[keep], target[keep], weights[keep])) * share
+            mass += share
+        return total / mass

@@ -10,6 +10,7 @@ from torch import nn
 
 from qvlm.artefacts.calibration import Batch
 from qvlm.numerics.losses import answer_loss, kl_to_reference
+from qvlm.search.weights import predicts_answer
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Guard:
             logits = _logits(model, batch)
             total, count = answer_loss(logits, batch.labels)
             loss, tokens = loss + float(total), tokens + int(count)
-            total, count = kl_to_reference(logits, reference, _predicts_answer(batch))
+            total, count = kl_to_reference(logits, reference, predicts_answer(batch))
             divergence, positions = divergence + float(total), positions + int(count)
         return Verdict(loss / tokens, divergence / positions)
 
@@ -53,10 +54,3 @@ class Guard:
 def _logits(model: nn.Module, batch: Batch) -> torch.Tensor:
     logits: torch.Tensor = model(**batch.inputs, use_cache=False).logits
     return logits.float()
-
-
-def _predicts_answer(batch: Batch) -> torch.Tensor:
-    """[samples, tokens] bool: positions whose next token belongs to the answer."""
-    mask = torch.zeros_like(batch.labels, dtype=torch.bool)
-    mask[:, :-1] = batch.labels[:, 1:] != -100
-    return mask

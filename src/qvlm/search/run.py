@@ -29,6 +29,7 @@ from qvlm.search.block import BlockLoss
 from qvlm.search.guard import Guard
 from qvlm.search.install import Installer
 from qvlm.search.strategies import Choice, beam, coordinate, exhaustive
+from qvlm.search.weights import token_weights
 
 Progress = Callable[[int, int], None]
 
@@ -137,13 +138,14 @@ def _search_tower(
     exact = [call.hidden for call in calls]
     quantized = [catch_first_hidden(run.model, tower, run.batches[index]) for index in inputs]
     run.layer_forwards += _layers_before(run.model_map, tower)
+    weights = _weights(run, inputs)
     step = partial(_step, run.model, tower, calls)
     for block in plan.blocks:
         targets = exact
         for layer in range(block.start, block.stop):
             targets = [step(layer, batch, hidden) for batch, hidden in enumerate(targets)]
         run.layer_forwards += block.stop - block.start
-        quantized = _search_block(run, tower, block, quantized, targets, calls, step)
+        quantized = _search_block(run, tower, block, quantized, targets, weights, step)
         exact = targets
         advance()
 
@@ -154,7 +156,7 @@ def _search_block(
     block: Block,
     inputs: list[torch.Tensor],
     targets: list[torch.Tensor],
-    calls: list[TowerInput],
+    weights: list[torch.Tensor],
     step: Callable[[int, int, torch.Tensor], torch.Tensor],
 ) -> list[torch.Tensor]:
     """Searches one block and returns its outputs under the choice."""
@@ -173,7 +175,7 @@ def _search_block(
         stop=block.stop,
         inputs=inputs,
         targets=targets,
-        valid=[call.valid for call in calls],
+        weights=weights,
         run_layer=step,
         install=run.installer.install,
         objective=run.settings.objective,
@@ -261,6 +263,14 @@ def _step(
     hidden: torch.Tensor,
 ) -> torch.Tensor:
     return run_layer(model, tower, layer, calls[batch], hidden)
+
+
+def _weights(run: _Run, inputs: dict[int, TowerInput]) -> list[torch.Tensor]:
+    """Weight of every position that a tower runs on, per batch."""
+    if all(call.valid is None for call in inputs.values()):
+        return [torch.ones(call.hidden.shape[:-1]) for call in inputs.values()]
+    of_batch = token_weights(run.batches, run.settings.token_weights)
+    return [of_batch[index] for index in inputs]
 
 
 def _layers_before(model_map: ModelMap, tower: Tower) -> int:

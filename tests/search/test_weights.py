@@ -1,0 +1,47 @@
+"""Weights of positions, on batches written by hand."""
+
+from __future__ import annotations
+
+import torch
+
+from qvlm.artefacts.calibration import IMAGE, PADDING, TEXT, Batch
+from qvlm.search.weights import predicts_answer, token_weights
+
+
+def batch(modality: list[int], answer: list[int]) -> Batch:
+    labels = torch.full((1, len(modality)), -100)
+    labels[0, answer] = 7
+    return Batch({}, torch.tensor([modality], dtype=torch.int8), labels)
+
+
+BATCHES = [
+    batch([IMAGE] * 6 + [TEXT] * 4, [8, 9]),
+    batch([TEXT] * 5 + [PADDING] * 2, [4]),
+]
+
+
+def test_the_position_before_an_answer_token_predicts_it() -> None:
+    assert predicts_answer(BATCHES[0])[0].nonzero().flatten().tolist() == [7, 8]
+    assert predicts_answer(BATCHES[1])[0].nonzero().flatten().tolist() == [3]
+
+
+def test_uniform_weights_are_one_except_at_padding() -> None:
+    assert [w.tolist() for w in token_weights(BATCHES, "uniform")] == [
+        [[1.0] * 10],
+        [[1.0] * 5 + [0.0] * 2],
+    ]
+
+
+def test_balanced_classes_have_the_same_total() -> None:
+    first, second = token_weights(BATCHES, "balanced")
+    answer = first[0, [7, 8]].sum() + second[0, 3]
+    text = first[0, [6, 9]].sum() + second[0, [0, 1, 2, 4]].sum()
+    assert torch.equal(answer, first[0, :6].sum())
+    assert torch.equal(answer, text)
+    assert second[0, 5:].tolist() == [0.0, 0.0]
+
+
+def test_a_class_that_never_occurs_changes_nothing_for_the_others() -> None:
+    (weights,) = token_weights([BATCHES[1]], "balanced")
+    assert weights.isfinite().all()
+    assert torch.isclose(weights[0, 3], weights[0, [0, 1, 2, 4]].sum())
