@@ -155,3 +155,13 @@ def test_a_tower_without_samples_is_an_error(model_and_batches: Any) -> None:
     recipe = Recipe()
     with pytest.raises(DataError, match=r"never reached 'vision\.0\.attn_in'.*images"):
         observe(model, describe(model, recipe), recipe, text)
+
+
+def test_channels_that_are_always_zero_are_told_of(model_and_batches: Any) -> None:
+    model, batches = tiny_llava()[0], model_and_batches[1]
+    with torch.no_grad():
+        model.model.language_model.layers[1].input_layernorm.weight[:5] = 0
+    recipe = Recipe(vision=PER_TOKEN)
+    with pytest.warns(UserWarning, match=r"5 of 64 channels of 'language\.1\.attn_in' are zero"):
+        stats = observe(model, describe(model, recipe), recipe, batches)
+    assert math.isfinite(stats.sites["language.1.attn_in"].lp_error.sum())

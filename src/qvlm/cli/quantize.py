@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,9 @@ def quantize(
     from qvlm.report import summary_table
 
     target = output if output is not None else pipeline.default_output(model, recipe)
-    with progress_display() as progress:
+    # The table below tells of every warning.
+    with warnings.catch_warnings(), progress_display() as progress:
+        warnings.simplefilter("ignore")
         result = pipeline.quantize(
             model,
             recipe,

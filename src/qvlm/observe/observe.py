@@ -8,6 +8,7 @@ exact quantiles need, memory does not grow with the number of samples.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -63,6 +64,7 @@ def observe(
         name: SiteStats(lower, upper, errors.mean(name), errors.tokens(name))
         for name, (lower, upper) in ranges.items()
     }
+    _warn_of_dead_channels(sites)
     return ActivationStats(
         percentiles=percentiles,
         sites=sites,
@@ -70,6 +72,18 @@ def observe(
         forward_equivalents=2.0,
         seconds=time.perf_counter() - start,
     )
+
+
+def _warn_of_dead_channels(sites: dict[str, SiteStats]) -> None:
+    """Says which sites have channels without a range: these quantize to exact zeros."""
+    for name, site in sites.items():
+        dead = int(((site.lower[0] == 0) & (site.upper[0] == 0)).sum())
+        if dead:
+            warnings.warn(
+                f"{dead} of {site.lower.shape[1]} channels of '{name}' are zero in all "
+                "calibration samples: they stay exact zeros at run time",
+                stacklevel=3,
+            )
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ from qvlm.artefacts.tensors import write_stats
 from qvlm.data import Sample, choose, open_source, split_guard
 from qvlm.data.batches import calibration_batches
 from qvlm.export.checkpoint import write_checkpoint
-from qvlm.export.pack import pack
+from qvlm.export.pack import Packed, pack
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
@@ -86,29 +87,18 @@ def quantize(
             )
             _write_artefacts(work, settings, stats, plan, clips)
         result = Result(
-            qvlm_version=packed.index.qvlm_version,
             model=str(model),
-            architecture=model_map.architecture,
             recipe=settings.model_dump(mode="json"),
             calibration_source=calibration,
             calibration_ids=tuple(sample.key for sample in used),
             guard_ids=tuple(sample.key for sample in guard),
             seed=settings.seed,
-            stages=run.stages,
-            total_seconds=time.perf_counter() - run.begin,
-            peak_rss_bytes=machine.peak_rss_bytes(),
-            sizes=Sizes(
-                quantized_bytes=packed.quantized_bytes,
-                float32_bytes=packed.float32_bytes,
-                checkpoint_bytes=checkpoint_bytes,
-            ),
-            layers=packed.bits,
             skipped=model_map.skipped,
             blocks=plan,
             guard=clips.guard,
-            warnings=tuple(caught),
-            versions=machine.versions(),
-            machine=machine.description(),
+            warnings=distinct(caught),
+            **run.facts(),
+            **facts_of(packed, checkpoint_bytes),
         )
         write_json(work / "result.json", result)
     return result
@@ -127,6 +117,16 @@ class _Run:
     stages: dict[str, StageCost] = field(default_factory=dict)
     begin: float = field(default_factory=time.perf_counter)
 
+    def facts(self) -> dict[str, Any]:
+        """The result's fields on cost and machine."""
+        return {
+            "stages": self.stages,
+            "total_seconds": time.perf_counter() - self.begin,
+            "peak_rss_bytes": machine.peak_rss_bytes(),
+            "versions": machine.versions(),
+            "machine": machine.description(),
+        }
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Records the seconds of a stage that needs no forwards."""
@@ -137,16 +137,33 @@ class _Run:
         self.stages[stage] = StageCost(seconds=time.perf_counter() - start)
 
 
+def facts_of(packed: Packed, checkpoint_bytes: int) -> dict[str, Any]:
+    """The result's fields on what was written."""
+    return {
+        "qvlm_version": packed.index.qvlm_version,
+        "architecture": packed.index.architecture,
+        "layers": packed.bits,
+        "sizes": Sizes(
+            quantized_bytes=packed.quantized_bytes,
+            float32_bytes=packed.float32_bytes,
+            checkpoint_bytes=checkpoint_bytes,
+        ),
+    }
+
+
 @contextmanager
-def recorded_warnings() -> Iterator[list[str]]:
-    """Collects the distinct warnings of the body, so that the result can tell of them."""
-    messages: list[str] = []
+def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """Collects the body's warnings, so that the result can tell of them, then passes them on."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            yield messages
-        finally:
-            messages.extend(dict.fromkeys(str(item.message) for item in caught))
+        yield caught
+    for text in distinct(caught):
+        warnings.warn(text, stacklevel=4)
+
+
+def distinct(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """The texts of warnings, each once, in order."""
+    return tuple(dict.fromkeys(str(item.message) for item in caught))
 
 
 def _calibration(spec: str, recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
