@@ -18,9 +18,9 @@ SMALL = ("calibration.samples=4", "calibration.batch_size=2")
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved LLaVA of random weights; not to be changed (see `model_copy`)."""
-    from tiny.llava import tiny_llava
+    from tiny.llava import save_llava, tiny_llava
 
-    return save_tiny(tmp_path_factory.mktemp("tiny") / "model", *tiny_llava())
+    return save_llava(tmp_path_factory.mktemp("tiny") / "model", *tiny_llava())
 
 
 @pytest.fixture(scope="session")
@@ -71,13 +71,3 @@ def edit_tensors() -> Callable[[Path, Callable[[dict], None]], None]:
         save_file(tensors, path, metadata={"format": "pt"})
 
     return edit
-
-
-def save_tiny(directory: Path, model: object, processor: object) -> Path:
-    """Saves a model and its processor as the hub lays them out."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    model.save_pretrained(directory)
-    processor.save_pretrained(directory)
-    return directory

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -13,6 +15,7 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 CHAT_TEMPLATE = (
@@ -72,6 +75,16 @@ def tiny_llava(
     model = LlavaForConditionalGeneration(config).to(dtype).eval()
     torch.set_rng_state(state)
     return model, processor
+
+
+def save_llava(
+    directory: Path, model: LlavaForConditionalGeneration, processor: LlavaProcessor
+) -> Path:
+    """Saves a model and its processor as the hub lays them out; returns the directory."""
+    logging.disable_progress_bar()
+    model.save_pretrained(directory)
+    processor.save_pretrained(directory)
+    return directory
 
 
 def tiny_processor(image_size: int = 32, patch_size: int = 8) -> LlavaProcessor:
