@@ -97,12 +97,7 @@ def test_questions_that_are_not_json(refuses_to_quantize, questions_copy):
     assert "problems.json' is not JSON" in refuses_to_quantize(data=questions_copy)
 
 
-SPELLED_OTHERWISE = pytest.mark.xfail(
-    strict=True, reason="the source's name is compared as it was written, not where it leads"
-)
-
-
-@pytest.mark.parametrize("source", ["scienceqa:", pytest.param("", marks=SPELLED_OTHERWISE)])
+@pytest.mark.parametrize("source", ["scienceqa:", ""])
 def test_evaluation_on_questions_that_were_calibrated_on(qvlm, quantized, questions, source):
     outcome = qvlm("evaluate", quantized, "--data", f"{source}{questions}", "--split", "train")
     assert outcome.code == 2

@@ -23,6 +23,7 @@ def result(**changes: Any) -> Result:
         "architecture": "Llava",
         "recipe": {"name": "w4a4"},
         "calibration_source": "picoscience",
+        "sample_fingerprints": [],
         "calibration_ids": ("train/1", "train/2", "train/3"),
         "guard_ids": ("train/4",),
         "seed": 0,

@@ -54,6 +54,8 @@ class Result(Frozen):
     calibration_source: str
     calibration_ids: tuple[str, ...]
     guard_ids: tuple[str, ...]
+    sample_fingerprints: tuple[str, ...]
+    """Of all these samples: they are recognized wherever their data set lies."""
     seed: int
     stages: dict[str, StageCost]
     total_seconds: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,3 +42,9 @@ class Sample:
     def key(self) -> str:
         """`split/id`: unique in a data set."""
         return f"{self.split}/{self.id}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of key and text: the same sample wherever its data set lies."""
+        parts = (self.key, self.question, self.hint, *self.choices)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -56,9 +56,9 @@ def evaluate(
     samples = open_source(data, split)
     if is_quantized(Path(model)):
         result = read_json(Path(model) / "result.json", Result)
-        if result.calibration_source == data:
-            seen = (*result.calibration_ids, *result.guard_ids)
-            check_disjoint(seen, [sample.key for sample in samples])
+        calibrated = set(result.sample_fingerprints)
+        seen = [sample.key for sample in samples if sample.fingerprint in calibrated]
+        check_disjoint(seen, [sample.key for sample in samples])
     loaded, processor = load(model, arithmetic, trust_remote_code=trust_remote_code)
     generator = HuggingFaceGenerator(loaded, processor, blank_images=blank_images)
     scores = score(

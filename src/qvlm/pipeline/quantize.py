@@ -92,6 +92,7 @@ def quantize(
             calibration_source=calibration,
             calibration_ids=tuple(sample.key for sample in used),
             guard_ids=tuple(sample.key for sample in guard),
+            sample_fingerprints=tuple(sample.fingerprint for sample in (*used, *guard)),
             seed=settings.seed,
             skipped=model_map.skipped,
             blocks=plan,
