@@ -1,0 +1,65 @@
+"""All methods side by side through the command line, as `make demo` does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qvlm.cli.main import run
+
+METHODS = ["FP", "RTN per token", "RTN static", "layer-wise", "Q-VLM"]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, tiny_model, questions):
+    output = tmp_path_factory.mktemp("compare") / "out"
+    arguments = [
+        "qvlm", "compare", tiny_model, "--recipe", "w4a4", "--calibration",
+        f"scienceqa:{questions}", "--limit", "4", "--output", output, "--set",
+        "calibration.samples=4", "--set", "search.budget=3",
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr("sys.argv", [*map(str, arguments)])
+        run()
+    assert stop.value.code == 0
+    return output
+
+
+def test_every_method_on_the_same_questions(compared):
+    comparison = json.loads((compared / "comparison.json").read_text())
+    rows = {row["method"]: row for row in comparison["rows"]}
+    assert list(rows) == METHODS
+    assert comparison["baseline"] == "Q-VLM"
+    assert len({row["scores"]["settings"]["data_sha"] for row in rows.values()}) == 1
+    assert {row["scores"]["total"] for row in rows.values()} == {4}
+    assert len({row["float_bytes"] for row in rows.values()}) == 1
+    for method, row in rows.items():
+        assert (row["difference"] is None) == (method == "Q-VLM"), method
+        assert row["scheme"] == ("FP" if method == "FP" else "W4A4")
+    for row in rows.values():
+        if row["difference"] is not None:
+            assert row["difference"]["count"] == 4
+
+
+def test_methods_are_what_their_names_say(compared):
+    def result(name):
+        return json.loads((compared / name / "result.json").read_text())
+
+    per_token, static = result("rtn-per-token"), result("rtn-static")
+    assert {layer["activation_granularity"] for layer in per_token["layers"]} == {"per_token"}
+    assert {layer["percentile"] for layer in static["layers"]} == {None, 1.0}
+    single = [
+        block for tower in result("layer-wise")["blocks"]["towers"] for block in tower["blocks"]
+    ]
+    assert {block["stop"] - block["start"] for block in single} == {1}
+    assert result("q-vlm")["blocks"]["proxy"] == "entropy"
+    samples = [result(name)["calibration_ids"] for name in ("rtn-static", "layer-wise", "q-vlm")]
+    assert samples[0] == samples[1] == samples[2]
+
+
+def test_the_table_is_written_for_people_too(compared):
+    text = (compared / "comparison.md").read_text()
+    for method in METHODS:
+        assert f"| {method} |" in text
+    assert not list(compared.parent.glob(".*"))
