@@ -8,7 +8,7 @@ import sys
 
 import qvlm
 from qvlm.data import open_source
-from qvlm.evaluate import HuggingFaceGenerator
+from qvlm.evaluation import HuggingFaceGenerator
 
 model_name, calibration, output, *overrides = sys.argv[1:]
 

@@ -21,14 +21,14 @@ def refuses_to_evaluate(refused, questions):
 
 
 def test_weights_that_were_cut_short(refuses_to_evaluate, quantized_copy):
-    path = quantized_copy / "model.safetensors"
+    path = quantized_copy / "qvlm.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    assert "model.safetensors' is damaged" in refuses_to_evaluate(quantized_copy)
+    assert "qvlm.safetensors' is damaged" in refuses_to_evaluate(quantized_copy)
 
 
 def test_weights_that_are_missing(refuses_to_evaluate, quantized_copy):
-    (quantized_copy / "model.safetensors").unlink()
-    assert "model.safetensors' does not exist" in refuses_to_evaluate(quantized_copy)
+    (quantized_copy / "qvlm.safetensors").unlink()
+    assert "qvlm.safetensors' does not exist" in refuses_to_evaluate(quantized_copy)
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_weights_that_are_missing(refuses_to_evaluate, quantized_copy):
 def test_a_quantized_tensor_that_is_missing(
     refuses_to_evaluate, quantized_copy, edit_tensors, name
 ):
-    edit_tensors(quantized_copy / "model.safetensors", lambda tensors: tensors.pop(name))
+    edit_tensors(quantized_copy / "qvlm.safetensors", lambda tensors: tensors.pop(name))
     assert f"lacks tensor '{name}'" in refuses_to_evaluate(quantized_copy)
 
 
 @pytest.mark.parametrize("name", ["lm_head.weight", "model.language_model.norm.weight"])
 def test_a_float_tensor_that_is_missing(refuses_to_evaluate, quantized_copy, edit_tensors, name):
-    edit_tensors(quantized_copy / "model.safetensors", lambda tensors: tensors.pop(name))
+    edit_tensors(quantized_copy / "qvlm.safetensors", lambda tensors: tensors.pop(name))
     assert f"lacks tensor '{name}'" in refuses_to_evaluate(quantized_copy)
 
 
@@ -51,7 +51,7 @@ def test_a_tensor_too_many(refuses_to_evaluate, quantized_copy, edit_tensors):
     def add(tensors):
         tensors["stranger"] = tensors["lm_head.weight"].clone()
 
-    edit_tensors(quantized_copy / "model.safetensors", add)
+    edit_tensors(quantized_copy / "qvlm.safetensors", add)
     assert "has an unknown tensor 'stranger'" in refuses_to_evaluate(quantized_copy)
 
 
@@ -59,7 +59,7 @@ def test_a_quantized_tensor_of_another_shape(refuses_to_evaluate, quantized_copy
     def cut(tensors):
         tensors[WEIGHT] = tensors[WEIGHT][:, :-1].contiguous()
 
-    edit_tensors(quantized_copy / "model.safetensors", cut)
+    edit_tensors(quantized_copy / "qvlm.safetensors", cut)
     assert "has shape (128, 31), expected (128, 32)" in refuses_to_evaluate(quantized_copy)
 
 

@@ -25,7 +25,7 @@ def test_overwriting_replaces_the_whole_directory(qvlm, tmp_path, tiny_model, qu
     outcome = qvlm(*_quantize(tiny_model, questions, tmp_path / "out"), "--overwrite")
     assert outcome.code == 0, outcome.stderr
     assert not old.exists()
-    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert (tmp_path / "out" / "qvlm.safetensors").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert str(tmp_path / "out") in outcome.stdout
 

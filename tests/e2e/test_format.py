@@ -54,7 +54,7 @@ def test_processor_files_are_copies(directory, tiny_model):
 
 def _tensors(directory: Path) -> dict[str, np.ndarray]:
     """All tensors; bfloat16, which NumPy lacks, as float32."""
-    tensors = load_file(directory / "model.safetensors")
+    tensors = load_file(directory / "qvlm.safetensors")
     return {
         name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         for name, tensor in tensors.items()

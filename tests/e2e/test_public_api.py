@@ -48,9 +48,6 @@ def test_the_names_that_are_promised_are_there():
         qvlm.quantise  # noqa: B018
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the package qvlm.evaluate hides the function of the same name"
-)
 def test_evaluate_is_a_function_whatever_was_imported_before():
     program = "import qvlm; qvlm.load; assert callable(qvlm.evaluate)"
     subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

@@ -118,7 +118,7 @@ def test_packed_sizes_are_as_documented(run):
             expected[f"sites.{layer['site']}.scale"] = ("F32", [width])
             expected[f"sites.{layer['site']}.zero_point"] = ("U8", [width])
     stored = {}
-    with safe_open(run.directory / "model.safetensors", framework="pt") as file:
+    with safe_open(run.directory / "qvlm.safetensors", framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 (not a mapping)
             if "weight_" in name or name.startswith("sites."):
                 part = file.get_slice(name)
@@ -129,7 +129,7 @@ def test_packed_sizes_are_as_documented(run):
 
 def test_sizes_in_the_result_are_the_files(run):
     result = json.loads((run.directory / "result.json").read_text())
-    sizes, weights = result["sizes"], run.directory / "model.safetensors"
+    sizes, weights = result["sizes"], run.directory / "qvlm.safetensors"
     assert sizes["checkpoint_bytes"] == weights.stat().st_size
     assert sizes["float32_bytes"] == sum(
         4 * e["in_features"] * e["out_features"] for e in run.index

@@ -14,8 +14,8 @@ from qvlm.artefacts.scores import (
     PairedDifference,
     Scores,
 )
-from qvlm.evaluate.score import judge, tabulate
-from qvlm.evaluate.tasks.scienceqa import scorer
+from qvlm.evaluation.score import judge, tabulate
+from qvlm.evaluation.tasks.scienceqa import scorer
 from qvlm.report import comparison_table, scores_table, to_markdown
 from tiny.scienceqa import sample
 

@@ -9,7 +9,11 @@ from qvlm.schemes.layer import ActivationScheme, Frozen
 
 FORMAT_VERSION = 1
 INDEX_NAME = "quantization.json"
-WEIGHTS_NAME = "model.safetensors"
+WEIGHTS_NAME = "qvlm.safetensors"
+"""Not the usual `model.safetensors`: a loader that does not know packed weights must find none.
+
+Transformers 5.23 only warns of an unknown `quant_method` and would fill in random weights.
+"""
 QUANT_METHOD = "qvlm"
 
 

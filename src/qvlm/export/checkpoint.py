@@ -57,10 +57,10 @@ def write_checkpoint(
     """
     weights = directory / WEIGHTS_NAME
     tensors = float_tensors(model, {layer.path for layer in index.layers}) | packed
-    write_tensors(weights, tensors, {"format": "pt", "qvlm_format": str(FORMAT_VERSION)})
+    write_tensors(weights, tensors, {"format": "pt"})
     write_json(directory / INDEX_NAME, index)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    # An unknown method makes other loaders refuse instead of filling in random weights.
+    # Says what this is; the name of the weights file makes other loaders refuse.
     config["quantization_config"] = {"quant_method": QUANT_METHOD, "format_version": FORMAT_VERSION}
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for name in COPIED:

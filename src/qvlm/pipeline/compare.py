@@ -9,8 +9,8 @@ from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
 from qvlm.data import Sample, open_source
-from qvlm.evaluate import paired_difference
-from qvlm.evaluate.answers import read_answers
+from qvlm.evaluation import paired_difference
+from qvlm.evaluation.answers import read_answers
 from qvlm.pipeline.evaluate import evaluate
 from qvlm.pipeline.progress import Progress, prefixed, silent
 from qvlm.pipeline.quantize import quantize

@@ -10,8 +10,8 @@ from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Scores
 from qvlm.artefacts.store import read_json, write_json
 from qvlm.data import check_disjoint, open_source
-from qvlm.evaluate import HuggingFaceGenerator
-from qvlm.evaluate import evaluate as score
+from qvlm.evaluation import HuggingFaceGenerator
+from qvlm.evaluation import evaluate as score
 from qvlm.models.load import directory_of, resolve
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent

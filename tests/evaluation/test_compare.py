@@ -5,7 +5,7 @@ import random
 import pytest
 
 from qvlm.errors import DataError
-from qvlm.evaluate import paired_difference
+from qvlm.evaluation import paired_difference
 from tiny.scienceqa import sample
 
 SAMPLES = [sample(str(n)) for n in range(100)]

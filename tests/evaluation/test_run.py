@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from qvlm.artefacts.scores import GenerationSettings, Scores
 from qvlm.data import Sample, open_source
 from qvlm.errors import ArtefactError, DataError, OutputError
-from qvlm.evaluate import evaluate
-from qvlm.evaluate.answers import read_answers
+from qvlm.evaluation import evaluate
+from qvlm.evaluation.answers import read_answers
 from tiny.scienceqa import sample, write_scienceqa
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -147,7 +147,7 @@ def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path) -> None:
         f"""
         import os, signal, sys
         from pathlib import Path
-        sys.path[:0] = [{str(TESTS)!r}, {str(TESTS / "evaluate")!r}]
+        sys.path[:0] = [{str(TESTS)!r}, {str(TESTS / "evaluation")!r}]
         from test_run import Scripted, many, run
         class Killed(Scripted):
             def generate(self, samples):

@@ -12,10 +12,10 @@ from qvlm.data.prompts import user_text
 from qvlm.data.sample import Sample
 from qvlm.data.select import choose
 from qvlm.errors import ArtefactError, DataError
-from qvlm.evaluate.answers import AnswersFile, Fingerprint
-from qvlm.evaluate.generator import Generator
-from qvlm.evaluate.score import data_sha, judge, prompt_sha, tabulate
-from qvlm.evaluate.tasks import load_task
+from qvlm.evaluation.answers import AnswersFile, Fingerprint
+from qvlm.evaluation.generator import Generator
+from qvlm.evaluation.score import data_sha, judge, prompt_sha, tabulate
+from qvlm.evaluation.tasks import load_task
 
 
 def evaluate(

@@ -7,7 +7,7 @@ import pytest
 
 from qvlm.data import Sample, open_source
 from qvlm.errors import ImageError
-from qvlm.evaluate import HuggingFaceGenerator, evaluate
+from qvlm.evaluation import HuggingFaceGenerator, evaluate
 from tiny.llava import tiny_llava
 from tiny.scienceqa import write_scienceqa
 

@@ -9,9 +9,9 @@ import numpy as np
 from qvlm.artefacts.scores import PairedDifference
 from qvlm.data.sample import Sample
 from qvlm.errors import DataError
-from qvlm.evaluate.intervals import mcnemar
-from qvlm.evaluate.score import judge
-from qvlm.evaluate.tasks import load_task
+from qvlm.evaluation.intervals import mcnemar
+from qvlm.evaluation.score import judge
+from qvlm.evaluation.tasks import load_task
 
 
 def paired_difference(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qvlm.errors import ArtefactError, OutputError
-from qvlm.evaluate.answers import AnswersFile, read_answers
+from qvlm.evaluation.answers import AnswersFile, read_answers
 
 PRINT: dict[str, str | int | bool | None] = {"model": "m", "task": "t", "batch_size": 2}
 

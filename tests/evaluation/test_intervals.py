@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qvlm.evaluate.intervals import mcnemar, wilson
+from qvlm.evaluation.intervals import mcnemar, wilson
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from qvlm.artefacts.scores import OVERALL, ColumnScore
 from qvlm.data.prompts import user_text
 from qvlm.data.sample import Sample
 from qvlm.errors import DataError
-from qvlm.evaluate.intervals import wilson
-from qvlm.evaluate.tasks import Scorer
+from qvlm.evaluation.intervals import wilson
+from qvlm.evaluation.tasks import Scorer
 
 
 def judge(

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from qvlm.errors import DataError
-from qvlm.evaluate.score import column, judge, tabulate
-from qvlm.evaluate.tasks import load_task, task_names
-from qvlm.evaluate.tasks.scienceqa import scorer
+from qvlm.evaluation.score import column, judge, tabulate
+from qvlm.evaluation.tasks import load_task, task_names
+from qvlm.evaluation.tasks.scienceqa import scorer
 from tiny.scienceqa import sample
 
 
