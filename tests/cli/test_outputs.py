@@ -74,6 +74,12 @@ def test_an_output_below_a_file(refuses_to_quantize, tmp_path):
     assert "cannot write output" in line
 
 
+@pytest.mark.parametrize("name", ["nowhere/scores.json", "."])
+def test_scores_that_could_not_be_written_are_refused_first(refused, quantized, tmp_path, name):
+    line = refused("evaluate", quantized, "--output", tmp_path / name)
+    assert "cannot write scores" in line
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 def test_an_output_where_nobody_may_write(refuses_to_quantize):
     assert "cannot write output" in refuses_to_quantize(output="/proc/qvlm/out")

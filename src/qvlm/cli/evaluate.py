@@ -42,8 +42,12 @@ def evaluate(
 
     from qvlm import pipeline
     from qvlm.cli.progress import progress_display
+    from qvlm.errors import OutputError
     from qvlm.report import scores_table
 
+    # Said before the questions are asked and not after.
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise OutputError(f"cannot write scores '{output}': give a file in a directory that exists")
     with progress_display() as progress:
         scores = pipeline.evaluate(
             model,
