@@ -21,15 +21,15 @@ test: $(READY) ## All fast tests
 	$(BIN)/pytest -m 'not slow'
 
 check: $(READY) ## Formatter, linter, types, import contracts, tests
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m 'not slow'
 
 format: $(READY) ## Rewrite files as the formatter wants them
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples
 
 bench: $(READY) ## Slow tests and the figures in benchmarks/
 	$(BIN)/pytest -m slow

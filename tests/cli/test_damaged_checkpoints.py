@@ -86,3 +86,40 @@ def test_inspecting_what_is_no_run(refused, tmp_path):
 
 def _edit_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_float_tensor_of_another_shape(refuses_to_evaluate, quantized_copy, edit_tensors):
+    def cut(tensors):
+        tensors["lm_head.weight"] = tensors["lm_head.weight"][:-1].contiguous()
+
+    edit_tensors(quantized_copy / "qvlm.safetensors", cut)
+    line = refuses_to_evaluate(quantized_copy)
+    assert "does not fit its config.json: size mismatch for lm_head.weight" in line
+
+
+def test_a_quantized_tensor_of_another_type(refuses_to_evaluate, quantized_copy, edit_tensors):
+    def widen(tensors):
+        tensors[WEIGHT] = tensors[WEIGHT].float()
+
+    edit_tensors(quantized_copy / "qvlm.safetensors", widen)
+    assert "has type torch.float32, expected torch.uint8" in refuses_to_evaluate(quantized_copy)
+
+
+def test_an_index_without_a_group_size(refuses_to_evaluate, quantized_copy):
+    path = quantized_copy / "quantization.json"
+    path.write_text(path.read_text().replace('"group_size": 32', '"group_size": 0'))
+    assert "layers.0.group_size" in refuses_to_evaluate(quantized_copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("[]", "holds no fields"), ("{}", "describes no model"), ("{", "cannot be read")],
+)
+def test_a_config_that_is_none(refuses_to_evaluate, quantized_copy, text, complaint):
+    (quantized_copy / "config.json").write_text(text)
+    assert complaint in refuses_to_evaluate(quantized_copy)
+
+
+def test_a_config_of_nonsense(refuses_to_evaluate, quantized_copy):
+    _edit_json(quantized_copy / "config.json", text_config={"hidden_size": "wide"})
+    assert "describes no model that can be built" in refuses_to_evaluate(quantized_copy)

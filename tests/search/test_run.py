@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def test_the_guard_measures_the_full_precision_model_as_perfect(tmp_path: Path) 
         (Verdict(1.1, 0.5), Verdict(1.0, 1.0), True),
         (Verdict(0.5, 1.1), Verdict(1.0, 1.0), True),
         (Verdict(0.9, 0.9), Verdict(1.0, 1.0), False),
+        (Verdict(math.nan, math.nan), Verdict(1.0, 1.0), True),
     ],
 )
 def test_a_verdict_is_worse_if_either_figure_is(mine: Verdict, other: Verdict, worse: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from qvlm.artefacts.layout import TowerName
 from qvlm.schemes.layer import ActivationScheme, Frozen
 
@@ -23,10 +25,10 @@ class QuantizedLayer(Frozen):
     path: str
     site: str
     tower: TowerName
-    in_features: int
-    out_features: int
-    weight_bits: int
-    group_size: int
+    in_features: int = Field(ge=1)
+    out_features: int = Field(ge=1)
+    weight_bits: int = Field(ge=1, le=8)
+    group_size: int = Field(ge=1)
     symmetric: bool
     activations: ActivationScheme
     percentile: float | None = None

@@ -67,7 +67,7 @@ def quantize(
     settings = load_recipe(recipe, overrides)
     target = Path(output) if output is not None else default_output(model, settings.name)
     run = _Run(progress)
-    with atomic_directory(target, overwrite=overwrite) as work, recorded_warnings() as caught:
+    with recorded_warnings() as caught, atomic_directory(target, overwrite=overwrite) as work:
         torch.manual_seed(settings.seed)
         with run.timed("load"):
             loaded = load_model(model, trust_remote_code=trust_remote_code)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from qvlm.artefacts.checkpoint import (
@@ -65,19 +66,14 @@ def load_quantized(directory: Path, arithmetic: Arithmetic = "integer") -> nn.Mo
     Raises:
         ArtefactError: a file is missing or damaged, or a tensor is missing or has a wrong shape.
     """
-    from accelerate import init_empty_weights
-    from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+    from transformers import GenerationConfig
 
     index = read_index(directory)
     tensors = read_tensors(directory / WEIGHTS_NAME)
-    config_values = _read_config(directory)
-    config = AutoConfig.for_model(**config_values)
-    with init_empty_weights(include_buffers=False):
-        model: nn.Module = AutoModelForImageTextToText.from_config(config)
+    model = _empty_model(directory)
     for layer in index.layers:
         parameters = _take_parameters(tensors, layer)
-        parent, _, name = layer.path.rpartition(".")
-        setattr(model.get_submodule(parent), name, IntegerLinear(parameters, arithmetic))
+        _put(model, layer.path, IntegerLinear(parameters, arithmetic))
     for layer in index.layers:
         for name in site_names(layer.site):
             tensors.pop(name, None)
@@ -94,15 +90,43 @@ def _read_config(directory: Path) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ArtefactError(f"'{path}' cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ArtefactError(f"'{path}' is not a model's config: it holds no fields")
     values.pop("quantization_config", None)
     return values
+
+
+def _empty_model(directory: Path) -> nn.Module:
+    """The architecture that config.json describes, without memory for its parameters."""
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    values = _read_config(directory)
+    try:
+        with init_empty_weights(include_buffers=False):
+            config = AutoConfig.for_model(**values)
+            model: nn.Module = AutoModelForImageTextToText.from_config(config)
+    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ArtefactError(
+            f"'{directory / 'config.json'}' describes no model that can be built: {reason[0]}"
+        ) from error
+    return model
+
+
+def _put(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    try:
+        setattr(model.get_submodule(parent), name, module)
+    except AttributeError as error:
+        raise ArtefactError(f"the model of the checkpoint has no layer '{path}'") from error
 
 
 def _take_parameters(tensors: Tensors, layer: QuantizedLayer) -> LinearParameters:
     levels, scale, zero_point = weight_names(layer.path)
     groups = layer.in_features // layer.group_size
     row_bytes = -(-layer.in_features * layer.weight_bits // 8)
-    packed = _take(tensors, levels, (layer.out_features, row_bytes))
+    packed = _take(tensors, levels, (layer.out_features, row_bytes), torch.uint8)
     if layer.symmetric:
         zeros = torch.full(
             (layer.out_features, groups), 2 ** (layer.weight_bits - 1), dtype=torch.uint8
@@ -110,11 +134,13 @@ def _take_parameters(tensors: Tensors, layer: QuantizedLayer) -> LinearParameter
     else:
         zero_bytes = -(-groups * layer.weight_bits // 8)
         zeros = unpack_bits(
-            _take(tensors, zero_point, (layer.out_features, zero_bytes)), layer.weight_bits, groups
+            _take(tensors, zero_point, (layer.out_features, zero_bytes), torch.uint8),
+            layer.weight_bits,
+            groups,
         )
     weight = QuantizedWeight(
         levels=unpack_bits(packed, layer.weight_bits, layer.in_features),
-        scale=_take(tensors, scale, (layer.out_features, groups)).float(),
+        scale=_take(tensors, scale, (layer.out_features, groups), torch.bfloat16).float(),
         zero_point=zeros,
         bits=layer.weight_bits,
         group_size=layer.group_size,
@@ -133,30 +159,38 @@ def _grid(tensors: Tensors, layer: QuantizedLayer) -> AffineGrid | None:
     width = 1 if layer.activations.granularity == "per_tensor" else layer.in_features
     # Linears of one site share these tensors, so they are read and not taken.
     return AffineGrid(
-        scale=_read(tensors, scale, (width,)),
-        zero_point=_read(tensors, zero_point, (width,)).float(),
+        scale=_read(tensors, scale, (width,), torch.float32),
+        zero_point=_read(tensors, zero_point, (width,), torch.uint8).float(),
         levels=2**layer.activations.bits,
     )
 
 
-def _take(tensors: Tensors, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    _read(tensors, name, shape)
+def _take(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    _read(tensors, name, shape, dtype)
     return tensors.pop(name)
 
 
-def _read(tensors: Tensors, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+def _read(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     if name not in tensors:
         raise ArtefactError(f"the checkpoint lacks tensor '{name}': it is incomplete")
     if tuple(tensors[name].shape) != shape:
         raise ArtefactError(
             f"tensor '{name}' has shape {tuple(tensors[name].shape)}, expected {shape}"
         )
+    if tensors[name].dtype != dtype:
+        raise ArtefactError(f"tensor '{name}' has type {tensors[name].dtype}, expected {dtype}")
     return tensors[name]
 
 
 def _load_rest(model: Any, tensors: Tensors, directory: Path) -> None:
     """Loads what stayed in floating point, and checks that nothing is left over or missing."""
-    result = model.load_state_dict(tensors, strict=False, assign=True)
+    try:
+        result = model.load_state_dict(tensors, strict=False, assign=True)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise ArtefactError(
+            f"checkpoint '{directory}' does not fit its config.json: {lines[-1].strip()}"
+        ) from error
     model.tie_weights()
     unset = [name for name, tensor in model.named_parameters() if tensor.is_meta]
     if unset or result.unexpected_keys:

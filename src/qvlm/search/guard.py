@@ -21,8 +21,8 @@ class Verdict:
     kl: float
 
     def worse_than(self, other: Verdict) -> bool:
-        """True where either figure is higher."""
-        return self.answer_loss > other.answer_loss or self.kl > other.kl
+        """True unless both figures are as low or lower; NaN is worse than anything."""
+        return not (self.answer_loss <= other.answer_loss and self.kl <= other.kl)
 
 
 class Guard:
