@@ -32,13 +32,13 @@ SUBJECTS = {"natural science", "social science", "language science"}
 
 @pytest.fixture(scope="module")
 def problems() -> list[Problem]:
-    return generate("test", 1100, seed=0)
+    return generate("test", 1150, seed=0)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("data") / "pico"
-    write_dataset(directory, train=66, val=44, test=22, seed=7)
+    write_dataset(directory, train=69, val=46, test=23, seed=7)
     return directory
 
 
@@ -46,7 +46,7 @@ def test_files_follow_the_scienceqa_layout(dataset: Path) -> None:
     records = json.loads((dataset / "problems.json").read_text())
     splits = json.loads((dataset / "pid_splits.json").read_text())
     assert {name: len(pids) for name, pids in splits.items()} == {
-        "train": 66, "val": 44, "test": 22,
+        "train": 69, "val": 46, "test": 23,
     }  # fmt: skip
     assert sorted(records) == sorted(pid for pids in splits.values() for pid in pids)
     for split, pids in splits.items():
@@ -67,7 +67,7 @@ def test_files_follow_the_scienceqa_layout(dataset: Path) -> None:
 
 def test_same_seed_gives_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    write_dataset(again, train=66, val=44, test=22, seed=7)
+    write_dataset(again, train=69, val=46, test=23, seed=7)
     names = sorted(path.relative_to(dataset) for path in dataset.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     for name in names:
@@ -107,7 +107,7 @@ def test_default_copy_is_cached_and_a_lost_race_is_fine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QVLM_CACHE", str(tmp_path))
-    sizes = {"train": 22, "val": 22, "test": 22}
+    sizes = {"train": 23, "val": 23, "test": 23}
     monkeypatch.setattr("qvlm.reference.picoscience.write.DEFAULT_SIZES", sizes)
     target = tmp_path / f"picoscience-{DATASET_VERSION}"
 
@@ -211,11 +211,11 @@ def _blobs(mask: np.ndarray, smallest: int) -> int:
 
 
 def test_counted_cells_are_in_the_picture() -> None:
-    for problem in family_stream("cells", "test", 60, seed=5):
-        name = next(word for word in problem.question.split() if word in COLOURS)
+    numbers = ["none", "one", "two", "three", "four"]
+    for problem in family_stream("count", "test", 60, seed=5):
         assert problem.image is not None
-        count = _blobs(_close_to(problem.image, name), smallest=60)
-        assert problem.choices[problem.answer] == str(count)
+        found = max(_blobs(_close_to(problem.image, name), smallest=60) for name in COLOURS)
+        assert problem.choices[problem.answer] == numbers[found]
 
 
 def test_the_fuller_beaker_has_more_colour() -> None:
@@ -223,35 +223,40 @@ def test_the_fuller_beaker_has_more_colour() -> None:
         assert problem.image is not None
         masks = [_close_to(problem.image, name) for name in ("red", "blue", "green", "purple")]
         mask = max(masks, key=lambda candidate: int(candidate.sum()))
-        left, right = int(mask[:, :56].sum()), int(mask[:, 56:].sum())
-        more = "higher" in problem.question or "more" in problem.question
-        side = "left" if (left > right) == more else "right"
-        assert problem.choices[problem.answer] == f"the {side} solution"
+        side = "left" if mask[:, :56].sum() > mask[:, 56:].sum() else "right"
+        assert problem.choices[problem.answer] == f"{side} beaker"
 
 
-def test_the_bar_is_the_tallest_or_shortest() -> None:
+def test_the_bars_do_what_the_answer_says() -> None:
     for problem in family_stream("bar_chart", "test", 40, seed=5):
         assert problem.image is not None
-        image = problem.image.crop((0, 0, 112, 96))
-        heights = {
-            name: int(np.pad(_close_to(image, name), 8).any(1).sum()) for name in problem.choices
-        }
-        pick = max if "tallest" in problem.question else min
-        assert problem.choices[problem.answer] == pick(heights, key=lambda name: heights[name])
+        masks = [_close_to(problem.image.crop((0, 0, 112, 96)), name) for name in COLOURS]
+        heights = max(masks, key=lambda candidate: int(candidate.sum())).sum(0)
+        bars = heights[heights > 0]
+        change = int(bars[-8:].mean()) - int(bars[:8].mean())
+        found = "steady" if abs(change) < 15 else "rising" if change > 0 else "falling"
+        assert problem.choices[problem.answer] == found
+
+
+def test_the_adjective_is_the_colour() -> None:
+    for problem in family_stream("adjective", "test", 60, seed=5):
+        assert problem.image is not None
+        areas = {name: int(_close_to(problem.image, name).sum()) for name in COLOURS}
+        assert problem.choices[problem.answer] == max(areas, key=lambda name: areas[name])
 
 
 def test_text_answers_follow_from_the_text() -> None:
-    for problem in family_stream("forces", "test", 80, seed=5):
-        told = [line.split() for line in problem.hint.rstrip(".").split(". ")]
-        sizes = {words[0]: int(words[3]) for words in told}
-        pick = max if "largest" in problem.question else min
-        assert problem.choices[problem.answer] == pick(sizes, key=lambda name: sizes[name])
     for problem in family_stream("conversion", "test", 80, seed=5):
         factor = int(next(word for word in problem.hint.split()[::-1] if word.isdigit()))
         value = int(next(word for word in problem.question.split() if word.isdigit()))
         assert problem.choices[problem.answer] == str(value * factor)
-    for problem in family_stream("timeline", "test", 80, seed=5):
+    for problem in family_stream("food_chain", "test", 80, seed=5):
         told = [line.split() for line in problem.hint.rstrip(".").split(". ")]
-        years = {f"the {words[1]}": int(words[4]) for words in told}
-        pick = min if "first" in problem.question else max
-        assert problem.choices[problem.answer] == pick(years, key=lambda name: years[name])
+        food_of = {words[1]: words[4] for words in told}
+        known = problem.question.rstrip("?").split()
+        correct = (
+            food_of[known[-2]]
+            if known[-1] == "eat"
+            else next(eater for eater, food in food_of.items() if food == known[-1])
+        )
+        assert problem.choices[problem.answer] == correct

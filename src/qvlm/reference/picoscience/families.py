@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import random
 
-from qvlm.reference.picoscience import language, natural_images, natural_text, social
+from qvlm.reference.picoscience import (
+    language,
+    natural_images,
+    natural_text,
+    passages,
+    signs,
+    social,
+)
 from qvlm.reference.picoscience.problem import Family, Problem
 
 FAMILIES: dict[str, Family] = {
     "beakers": natural_images.beakers,
     "goods": social.goods,
+    "moon": signs.moon,
+    "road_sign": signs.road_sign,
     "word_meaning": language.word_meaning,
-    "magnets": natural_images.magnets,
+    "punnett": natural_images.punnett,
     "map_region": social.map_region,
-    "odd_one_out": language.odd_one_out,
-    "thermometer": natural_images.thermometer,
+    "food_chain": natural_text.food_chain,
+    "adjective": signs.adjective,
+    "weather": signs.weather,
+    "branches": passages.branches,
     "compass": social.compass,
     "sentence_kind": language.sentence_kind,
-    "punnett": natural_images.punnett,
-    "bar_chart": social.bar_chart,
-    "verb_tense": language.verb_tense,
     "states": natural_images.states,
-    "flags": social.flags,
-    "reading": language.reading,
-    "cells": natural_images.cells,
-    "timeline": social.timeline,
-    "preposition": language.preposition,
-    "food_chain": natural_text.food_chain,
-    "comparative": language.comparative,
+    "traffic_light": signs.traffic_light,
     "conversion": natural_text.conversion,
-    "forces": natural_text.forces,
+    "preposition": language.preposition,
+    "bar_chart": social.bar_chart,
+    "feelings": passages.feelings,
+    "count": signs.count,
+    "flag_stripes": signs.flag_stripes,
+    "verb_tense": language.verb_tense,
+    "thermometer": natural_images.thermometer,
 }
 """Every family by name, in the fixed order in which a split's questions take turns."""
 

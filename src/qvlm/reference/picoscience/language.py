@@ -8,10 +8,8 @@ from qvlm.reference.picoscience.draw import COLOURS, SHAPES, grain, paper, shade
 from qvlm.reference.picoscience.problem import Kind, Problem, draw_choices, place
 from qvlm.reference.picoscience.words import (
     ALIKE,
-    GROUPS,
     NOUNS,
     OPPOSITES,
-    PEOPLE,
     VERBS,
     WHERE,
 )  # fmt: skip
@@ -23,10 +21,6 @@ _MEANING = Kind(
     "Choose the synonym or antonym", "grade2",
     "Synonyms mean nearly the same. Antonyms mean the opposite.", self_contained=False,
 )  # fmt: skip
-_ODD = Kind(
-    "odd_one_out", LANGUAGE, "vocabulary", "Categories", "Find the word that does not belong",
-    "grade1", "Words of one category name things of one kind.", self_contained=False,
-)  # fmt: skip
 _SENTENCE = Kind(
     "sentence_kind", LANGUAGE, "grammar", "Sentences", "Identify the kind of sentence", "grade3",
     "A sentence can tell, ask, command or exclaim.", self_contained=False,
@@ -35,17 +29,9 @@ _TENSE = Kind(
     "verb_tense", LANGUAGE, "grammar", "Verbs", "Identify the verb tense", "grade3",
     "Tense says when an action happens.",
 )  # fmt: skip
-_READING = Kind(
-    "reading", LANGUAGE, "reading-comp", "Details", "Find a detail in a text", "grade2",
-    "Details of a text answer who, what and where.",
-)  # fmt: skip
 _PREPOSITION = Kind(
     "preposition", LANGUAGE, "grammar", "Prepositions", "Choose the preposition that fits",
     "grade1", "A preposition says where one thing is from another.",
-)  # fmt: skip
-_COMPARATIVE = Kind(
-    "comparative", LANGUAGE, "grammar", "Adjectives", "Choose the comparative that fits",
-    "grade2", "A comparative compares two things.", self_contained=False,
 )  # fmt: skip
 
 
@@ -62,18 +48,6 @@ def word_meaning(rng: random.Random) -> Problem:
     )
     solution = f"The word {correct} means {relation} {word}."
     return _MEANING.problem(question, choices, answer, solution)
-
-
-def odd_one_out(rng: random.Random) -> Problem:
-    """The one word of four that is not of the others' category."""
-    group, other = rng.sample(list(GROUPS), 2)
-    correct = rng.choice(GROUPS[other])
-    choices, answer = place(rng, correct, rng.sample(GROUPS[group], 3))
-    question = rng.choice(
-        ["Which word is not like the others?", "Which word does not belong with the others?"]
-    )
-    solution = f"The others are {group}, but {correct} is not."
-    return _ODD.problem(question, choices, answer, solution)
 
 
 def sentence_kind(rng: random.Random) -> Problem:
@@ -111,21 +85,6 @@ def verb_tense(rng: random.Random) -> Problem:
     )
 
 
-def reading(rng: random.Random) -> Problem:
-    """Who has what, from a text of three sentences."""
-    names = rng.sample(PEOPLE, 3)
-    groups = rng.sample(list(GROUPS), 3)
-    things = [rng.choice(GROUPS[group]) for group in groups]
-    hint = " ".join(f"{name} likes the {thing}." for name, thing in zip(names, things, strict=True))
-    index = rng.randrange(3)
-    who = rng.random() < 0.5
-    pool = names if who else things
-    choices, answer = place(rng, pool[index], [item for item in pool if item != pool[index]])
-    question = f"Who likes the {things[index]}?" if who else f"What does {names[index]} like?"
-    solution = f"{names[index]} likes the {things[index]}."
-    return _READING.problem(question, choices, answer, solution, hint=hint)
-
-
 def preposition(rng: random.Random) -> Problem:
     """Where one coloured shape is from another: above, below, left of or right of."""
     offsets = {"above": (0, -1), "below": (0, 1), "left of": (-1, 0), "right of": (1, 0)}
@@ -151,29 +110,3 @@ def preposition(rng: random.Random) -> Problem:
     )
     solution = f"The {thing} is {choices[answer]} the {other}."
     return _PREPOSITION.problem(question, choices, answer, solution, image=grain(rng, image))
-
-
-def comparative(rng: random.Random) -> Problem:
-    """Whether one coloured shape is bigger or smaller than another."""
-    choices, answer = draw_choices(rng, ["bigger than", "smaller than"], 2)
-    first, second = rng.sample(list(COLOURS), 2)
-    kind = rng.choice(SHAPES)
-    small, big = rng.randint(7, 12), rng.randint(20, 24)
-    radii = (big, small) if choices[answer] == "bigger than" else (small, big)
-    centres = [
-        (rng.randint(26, 30), rng.randint(30, 82)),
-        (rng.randint(80, 84), rng.randint(30, 82)),
-    ]
-    rng.shuffle(centres)
-    image, pen = paper(rng)
-    for name, radius, (x, y) in zip((first, second), radii, centres, strict=True):
-        shape(pen, kind, x, y, radius, shade(rng, name))
-    thing, other = f"{first} {kind}", f"{second} {kind}"
-    question = rng.choice(
-        [f"How does the {thing} compare to the {other}?", f"The {thing} is ___ the {other}."]
-    )
-    hint = rng.choice(["", "Complete the caption of the picture."])
-    solution = f"The {thing} is {choices[answer]} the {other}."
-    return _COMPARATIVE.problem(
-        question, choices, answer, solution, hint=hint, image=grain(rng, image)
-    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 
-from PIL import ImageDraw
-
-from qvlm.reference.picoscience.draw import COLOURS, SHAPES, grain, paper, scatter, shade, shape
+from qvlm.reference.picoscience.draw import COLOURS, grain, paper, scatter, shade, shape
 from qvlm.reference.picoscience.problem import Kind, Problem, draw_choices
 
 NATURAL = "natural science"
@@ -14,10 +12,6 @@ NATURAL = "natural science"
 _BEAKERS = Kind(
     "beakers", NATURAL, "chemistry", "Solutions", "Compare concentrations of solutions", "grade7",
     "Concentration is the number of solute particles in a volume of solution.",
-)  # fmt: skip
-_MAGNETS = Kind(
-    "magnets", NATURAL, "physics", "Magnets", "Predict attraction of magnets", "grade4",
-    "Opposite poles attract and like poles repel.",
 )  # fmt: skip
 _THERMOMETER = Kind(
     "thermometer", NATURAL, "physics", "Thermal energy", "Read a thermometer", "grade2",
@@ -31,21 +25,18 @@ _STATES = Kind(
     "states", NATURAL, "chemistry", "States of matter", "Identify states by particles", "grade5",
     "Particles are ordered in a solid, touching in a liquid and far apart in a gas.",
 )  # fmt: skip
-_CELLS = Kind(
-    "cells", NATURAL, "biology", "Cells", "Count cells of one colour", "grade1",
-    "Counting cells is how a sample is described.",
-)  # fmt: skip
+
+_DAYS = {"cold": (0, 10), "mild": (21, 29), "hot": (40, 50)}
+"""Degrees from and to."""
+_SHARES = {"none": 0, "half": 2, "all": 4}
+"""Boxes out of four."""
 
 
 def beakers(rng: random.Random) -> Problem:
-    """Which of two beakers has more (or fewer) particles."""
-    higher = rng.random() < 0.5
-    choices, answer = draw_choices(rng, ["the left solution", "the right solution"], 2)
-    few = rng.randint(1, 4)
-    counts = {choices[answer]: few + rng.randint(3, 5), choices[1 - answer]: few}
-    if not higher:
-        counts = {choices[answer]: few, choices[1 - answer]: counts[choices[answer]]}
-    left, right = counts["the left solution"], counts["the right solution"]
+    """Which of two beakers has more particles in the same volume."""
+    choices, answer = draw_choices(rng, ["left beaker", "right beaker"], 2)
+    counts = {choices[answer]: rng.randint(7, 10), choices[1 - answer]: rng.randint(1, 3)}
+    left, right = counts["left beaker"], counts["right beaker"]
     name = rng.choice(["red", "blue", "green", "purple"])
     image, pen = paper(rng)
     top = rng.randint(14, 24)
@@ -56,45 +47,18 @@ def beakers(rng: random.Random) -> Problem:
         for px, py in scatter(rng, count, (x + 1, top + 11, x + 46, top + 75), 15):
             shape(pen, "circle", px, py, 5, shade(rng, name))
     question = rng.choice(
-        [
-            f"Which solution has a {'higher' if higher else 'lower'} concentration?",
-            f"Which solution has {'more' if higher else 'fewer'} {name} particles?",
-        ]
+        ["Which solution has a higher concentration?", f"Which beaker has more {name} particles?"]
     )
     hint = rng.choice(["", "The two solutions have the same volume."])
-    solution = f"The left solution has {left} particles. The right solution has {right} particles."
+    more = "left" if left > right else "right"
+    solution = f"There are {left} on the left and {right} on the right. The {more} has more."
     return _BEAKERS.problem(question, choices, answer, solution, hint=hint, image=grain(rng, image))
 
 
-def magnets(rng: random.Random) -> Problem:
-    """Whether two bar magnets with coloured poles attract or repel."""
-    choices, answer = draw_choices(rng, ["attract", "repel"], 2)
-    first = rng.random() < 0.5
-    flipped = (choices[answer] == "repel") != first
-    left = ("red", "blue") if first else ("blue", "red")
-    right = ("red", "blue") if flipped else ("blue", "red")
-    image, pen = paper(rng)
-    width, height = rng.randint(20, 22), rng.randint(20, 28)
-    x, y = rng.randint(3, 8), rng.randint(20, 60)
-    gap = rng.randint(8, 14)
-    for start, poles in ((x, left), (x + 2 * width + gap, right)):
-        for index, pole in enumerate(poles):
-            x0 = start + index * width
-            pen.rectangle((x0, y, x0 + width - 1, y + height), fill=shade(rng, pole))
-    question = rng.choice(
-        ["Will these magnets attract or repel each other?", "What will these two magnets do?"]
-    )
-    facing = f"The poles that face each other are {left[1]} and {right[0]}."
-    return _MAGNETS.problem(
-        question, choices, answer, f"{facing} The magnets {choices[answer]}.",
-        hint="North poles are red and south poles are blue.", image=grain(rng, image),
-    )  # fmt: skip
-
-
 def thermometer(rng: random.Random) -> Problem:
-    """The temperature a thermometer with a scale from 0 to 50 shows."""
-    choices, answer = draw_choices(rng, [f"{value} degrees" for value in range(0, 60, 10)], 3)
-    value = int(choices[answer].split()[0])
+    """Whether a thermometer with a scale from 0 to 50 shows a cold, mild or hot day."""
+    choices, answer = draw_choices(rng, list(_DAYS), 3)
+    value = rng.randint(*_DAYS[choices[answer]])
     image, pen = paper(rng)
     x, base = rng.randint(30, 80), rng.randint(92, 96)
     level = base - 14 - value * 1.3
@@ -105,18 +69,18 @@ def thermometer(rng: random.Random) -> Problem:
     for tick in range(6):
         y = base - 14 - 13 * tick
         pen.line((x + 8, y, x + 17, y), fill=(60, 60, 60), width=3)
-    question = rng.choice(["What temperature does the thermometer show?", "How warm is it?"])
+    question = rng.choice(["What kind of day does the thermometer show?", "How warm is it?"])
     hint = rng.choice(["", "The scale goes from 0 to 50 degrees."])
-    solution = f"The thermometer shows {value} degrees."
+    solution = f"The thermometer shows a {choices[answer]} day."
     return _THERMOMETER.problem(
         question, choices, answer, solution, hint=hint, image=grain(rng, image)
     )
 
 
 def punnett(rng: random.Random) -> Problem:
-    """How many of the four boxes of a Punnett square have one of two flower colours."""
-    choices, answer = draw_choices(rng, [f"{count} out of 4" for count in range(5)], 3)
-    count = int(choices[answer][0])
+    """Whether none, half or all boxes of a Punnett square have one of two flower colours."""
+    choices, answer = draw_choices(rng, list(_SHARES), 3)
+    count = _SHARES[choices[answer]]
     wanted, other = rng.sample(["red", "blue", "yellow", "purple"], 2)
     image, pen = paper(rng)
     pitch = rng.randint(36, 42)
@@ -128,10 +92,10 @@ def punnett(rng: random.Random) -> Problem:
         fill = shade(rng, wanted if boxes[index] < count else other)
         shape(pen, "circle", x + pitch // 2, y + pitch // 2, pitch // 3, fill)
     question = rng.choice(
-        [f"How many offspring have {wanted} flowers?", f"What is the chance of {wanted} flowers?"]
+        [f"How many offspring have {wanted} flowers?", f"How much of the offspring is {wanted}?"]
     )
     hint = rng.choice(["", "Each box shows one kind of offspring."])
-    solution = f"{wanted}: {count} out of 4. {other}: {4 - count} out of 4."
+    solution = f"There are {count} {wanted} and {4 - count} {other}, so {choices[answer]}."
     return _PUNNETT.problem(question, choices, answer, solution, hint=hint, image=grain(rng, image))
 
 
@@ -167,27 +131,3 @@ def states(rng: random.Random) -> Problem:
     return _STATES.problem(
         question, choices, answer, f"{how[state]} It is a {state}.", image=grain(rng, image)
     )
-
-
-def _draw_cells(
-    rng: random.Random, pen: ImageDraw.ImageDraw, wanted: int, name: str, other: str
-) -> None:
-    """Scatters `wanted` shapes of one colour and one to three of another."""
-    kind = rng.choice(SHAPES)
-    total = wanted + rng.randint(1, 3)
-    for index, (x, y) in enumerate(scatter(rng, total, (2, 2, 110, 110), 27)):
-        shape(pen, kind, x, y, rng.randint(8, 10), shade(rng, name if index < wanted else other))
-
-
-def cells(rng: random.Random) -> Problem:
-    """How many cells of one colour are in the picture, one to five."""
-    choices, answer = draw_choices(rng, [str(count) for count in range(1, 6)], 3)
-    wanted = int(choices[answer])
-    name, other = rng.sample(list(COLOURS), 2)
-    image, pen = paper(rng)
-    _draw_cells(rng, pen, wanted, name, other)
-    question = rng.choice([f"How many {name} cells are there?", f"Count the {name} cells."])
-    hint = rng.choice(["", "This is a sample under a microscope."])
-    counted = f"is 1 {name} cell" if wanted == 1 else f"are {wanted} {name} cells"
-    solution = f"There {counted}."
-    return _CELLS.problem(question, choices, answer, solution, hint=hint, image=grain(rng, image))

@@ -17,11 +17,6 @@ _CONVERSION = Kind(
     "conversion", NATURAL, "units", "Measurement", "Convert metric units", "grade4",
     "Multiply by the number of small units in one large unit.",
 )  # fmt: skip
-_FORCES = Kind(
-    "forces", NATURAL, "physics", "Force and motion", "Compare forces", "grade3",
-    "A larger number of newtons is a larger force.",
-)  # fmt: skip
-
 _FOOD_CHAINS = (
     ("grass", "rabbit", "fox", "eagle"),
     ("algae", "snail", "crab", "gull"),
@@ -72,20 +67,3 @@ def conversion(rng: random.Random) -> Problem:
     )
     solution = f"{value} x {factor} = {value * factor}."
     return _CONVERSION.problem(question, choices, answer, solution, hint=hint)
-
-
-def forces(rng: random.Random) -> Problem:
-    """Who pushes with the largest or smallest of three forces."""
-    names = rng.sample(PEOPLE, 3)
-    sizes = [10 * tens for tens in rng.sample(range(1, 10), 3)]
-    largest = rng.random() < 0.5
-    correct = names[sizes.index(max(sizes) if largest else min(sizes))]
-    hint = " ".join(
-        f"{name} pushes with {size} newtons." for name, size in zip(names, sizes, strict=True)
-    )
-    choices, answer = place(rng, correct, [name for name in names if name != correct])
-    word = "largest" if largest else "smallest"
-    question = rng.choice([f"Who pushes with the {word} force?", f"Whose force is the {word}?"])
-    size = max(sizes) if largest else min(sizes)
-    solution = f"The {word} force is {size} newtons, by {correct}."
-    return _FORCES.problem(question, choices, answer, solution, hint=hint)

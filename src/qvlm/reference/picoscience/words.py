@@ -24,15 +24,6 @@ ALIKE = (
     ("pretty", "lovely"), ("chilly", "cool"), ("tired", "sleepy"), ("shout", "yell"),
 )  # fmt: skip
 
-GROUPS = {
-    "animals": ("cat", "dog", "horse", "cow", "pig", "goat", "sheep", "lion", "zebra", "camel"),
-    "fruits": ("apple", "pear", "plum", "peach", "grape", "lemon", "mango", "cherry", "melon"),
-    "clothes": ("shirt", "coat", "hat", "sock", "glove", "scarf", "boot", "belt", "dress"),
-    "tools": ("hammer", "saw", "drill", "wrench", "shovel", "rake", "axe", "ladder", "pliers"),
-    "vehicles": ("car", "bus", "train", "truck", "boat", "plane", "bike", "tram", "ship"),
-    "instruments": ("piano", "drum", "flute", "violin", "guitar", "harp", "trumpet", "cello"),
-}
-
 GOODS = (
     "a loaf of bread", "a wooden chair", "a pair of shoes", "a blue pen", "a bag of rice",
     "a toy robot", "a wool sweater", "a glass bowl", "a new phone", "a box of nails",

@@ -13,7 +13,7 @@ from qvlm.errors import DataError, OutputError
 from qvlm.reference.picoscience.families import SPLITS, generate
 from qvlm.reference.picoscience.problem import Problem
 
-DATASET_VERSION = "1"
+DATASET_VERSION = "2"
 """Changes whenever the same sizes and seed would give other bytes."""
 
 DEFAULT_SEED = 0
