@@ -31,10 +31,12 @@ def compare(
     batch_size: int = 32,
     overrides: Sequence[str] = (),
     overwrite: bool = False,
+    methods: Sequence[str] = tuple(METHODS),
     progress: Progress = silent,
 ) -> Comparison:
     """Quantizes with every method of `schemes.methods`, scores each, and writes a table.
 
+    `methods` names those of `schemes.methods.METHODS` to run; it must hold the proposed one.
     All methods see the same calibration samples and the same questions. The directory holds
     `comparison.json`, `comparison.md`, and per method its run directory and answers.
 
@@ -45,7 +47,7 @@ def compare(
     with atomic_directory(Path(output), overwrite=overwrite) as work:
         rows: list[ComparisonRow] = []
         answers: dict[str, dict[str, str]] = {}
-        for method in (FULL_PRECISION, *METHODS):
+        for method in (FULL_PRECISION, *methods):
             folder = work / method.lower().replace(" ", "-")
             answers_file = folder.with_suffix(".answers.jsonl")
             told = prefixed(progress, method)

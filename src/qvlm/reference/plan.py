@@ -50,20 +50,13 @@ ANSWER = Phase(
 )  # fmt: skip
 """Learns to answer with the letter at once."""
 
-POLISH = Phase(
-    "polish", 1500, horizon=1500, warmup=50, cycle=("image", "image", "image", "text"),
-    lesson=Lesson(explain_first=0.15, phrase=0.05, answer_weight=3.0, explanation_weight=0.3,
-                  thought_weight=0.5, prompt_weight=0.0),
-)  # fmt: skip
-"""The same again with more pictures, whose families come last."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """Everything that fixes a training run, the wall clock excluded."""
 
     seed: int = 0
-    phases: tuple[Phase, ...] = (SEE, BIND, ANSWER, POLISH)
+    phases: tuple[Phase, ...] = (SEE, BIND, ANSWER)
     train_questions: int = 66_000
     val_questions: int = 690
     image_batch: int = 16
