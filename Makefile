@@ -34,6 +34,8 @@ format: $(READY) ## Rewrite files as the formatter wants them
 bench: $(READY) ## Slow tests and the figures in benchmarks/
 	$(BIN)/pytest -m slow
 	$(BIN)/python benchmarks/accuracy/run.py
+	$(BIN)/python benchmarks/equality/run.py
+	$(BIN)/python benchmarks/search/run.py
 
 reference: $(READY) ## Train pico-llava again (under an hour on 2 cores)
 	$(BIN)/python -m qvlm.reference.train --output runs/reference --seed 0
