@@ -7,6 +7,8 @@ import json
 import pytest
 
 from qvlm.cli.main import run
+from qvlm.errors import RecipeError
+from qvlm.pipeline import compare
 
 METHODS = ["FP", "RTN per token", "RTN static", "layer-wise", "Q-VLM"]
 
@@ -63,3 +65,13 @@ def test_the_table_is_written_for_people_too(compared):
     for method in METHODS:
         assert f"| {method} |" in text
     assert not list(compared.parent.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("methods", "complaint"),
+    [(("Q-VLN",), "did you mean 'Q-VLM'"), (("RTN static",), "compared with 'Q-VLM'")],
+)
+def test_methods_that_cannot_be_compared(tmp_path, methods, complaint):
+    with pytest.raises(RecipeError, match=complaint):
+        compare("pico-llava", tmp_path / "out", methods=methods)
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
 from qvlm.data import Sample, open_source
+from qvlm.errors import RecipeError, nearest
 from qvlm.evaluation import paired_difference
 from qvlm.evaluation.answers import read_answers
 from qvlm.pipeline.evaluate import evaluate
@@ -44,6 +45,11 @@ def compare(
         QvlmError: as in `quantize` and `evaluate`.
     """
     settings = load_recipe(recipe, overrides)
+    for method in methods:
+        if method not in METHODS:
+            raise RecipeError(f"unknown method '{method}'{nearest(method, METHODS)}")
+    if PROPOSED not in methods:
+        raise RecipeError(f"the others are compared with '{PROPOSED}': name it too")
     with atomic_directory(Path(output), overwrite=overwrite) as work:
         rows: list[ComparisonRow] = []
         answers: dict[str, dict[str, str]] = {}
