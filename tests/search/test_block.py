@@ -114,6 +114,35 @@ def test_outputs_are_those_of_the_choice_asked_for_last() -> None:
     assert [tower.state[site.name] for site in tower.sites] == [1, 0, 1, 1]
 
 
+def test_a_race_finds_what_whole_evaluations_find() -> None:
+    choices: list[Choice] = list(itertools.product(range(2), repeat=6))
+    random.Random(1).shuffle(choices)
+    racing, best = ToyTower(3).loss(0, 3), float("inf")
+    for choice in choices:
+        value, whole = racing.race(choice), ToyTower(3).loss(0, 3)(choice)
+        assert value in (pytest.approx(whole, rel=1e-12), float("inf"))
+        if value < best:
+            best = value
+            outputs = ToyTower(3).loss(0, 3).outputs(choice)
+            assert all(map(torch.equal, racing.outputs(choice), outputs))
+    assert best < racing.race(choices[0])
+
+
+def test_a_loser_costs_one_layer_however_early_it_differs() -> None:
+    tower = ToyTower(3)
+    loss = tower.loss(0, 3)
+    start = (1, 1, 1, 1, 1, 1)
+    loss.race(start)
+    assert loss.layer_forwards == 3
+    assert loss.race((0, 1, 1, 1, 1, 1)) == float("inf")
+    assert loss.layer_forwards == 4  # three layers on one of three batches
+    assert loss.race((1, 1, 1, 1, 1, 0)) == float("inf")
+    assert loss.layer_forwards == 5  # one layer on all of them
+    assert loss.evaluations == 3
+    assert torch.equal(loss.outputs(start)[0], ToyTower(3).loss(0, 3).outputs(start)[0])
+    assert loss.layer_forwards == 5
+
+
 def test_a_position_counts_as_much_as_its_weight() -> None:
     tower = ToyTower(1)
     outputs = tower.loss(0, 1).outputs((1, 0))

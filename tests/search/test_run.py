@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.schemes import Recipe
 from qvlm.search import Installer, search
-from qvlm.search.guard import Guard, Verdict
-from qvlm.search.run import start_choice
+from qvlm.search.guard import Guard
 from tiny.batches import tiny_batches
 from tiny.llava import tiny_llava
 
@@ -89,26 +87,6 @@ def test_the_model_is_left_quantized_with_the_plan_and_can_be_restored(tmp_path:
     assert all(torch.equal(a, b) for a, b in zip(bench.logits(), exact, strict=True))
 
 
-def test_the_guard_goes_back_to_the_start_when_the_choice_answers_worse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    verdicts = iter([Verdict(answer_loss=2.0, kl=0.1), Verdict(answer_loss=1.0, kl=0.1)])
-    monkeypatch.setattr(Guard, "judge", lambda _self, _model: next(verdicts))
-    bench = Bench(tmp_path / "d")
-    plan = bench.search(guard=True)
-    assert plan.guard is not None
-    assert plan.guard.fell_back
-    start = start_choice(bench.stats, "lp")
-    assert plan.percentiles == {
-        name: bench.stats.percentiles[index] for name, index in start.items()
-    }
-    final = bench.installer.final(plan)
-    for site in bench.model_map.sites:
-        for path, parameters in final(site).items():
-            installed = bench.model.get_submodule(path)
-            assert torch.equal(installed.weight, parameters.weight.dequantized())
-
-
 def test_the_guard_measures_the_full_precision_model_as_perfect(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "d")
     guard = Guard(bench.model, bench.batches)
@@ -125,15 +103,17 @@ def test_the_guard_measures_the_full_precision_model_as_perfect(tmp_path: Path) 
     assert verdict.answer_loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("mine", "other", "worse"),
-    [
-        (Verdict(1.0, 1.0), Verdict(1.0, 1.0), False),
-        (Verdict(1.1, 0.5), Verdict(1.0, 1.0), True),
-        (Verdict(0.5, 1.1), Verdict(1.0, 1.0), True),
-        (Verdict(0.9, 0.9), Verdict(1.0, 1.0), False),
-        (Verdict(math.nan, math.nan), Verdict(1.0, 1.0), True),
-    ],
-)
-def test_a_verdict_is_worse_if_either_figure_is(mine: Verdict, other: Verdict, worse: bool) -> None:
-    assert mine.worse_than(other) is worse
+def test_every_kind_of_token_weights_finds_a_plan(tmp_path: Path) -> None:
+    losses = {}
+    for kind in ("uniform", "modality_balanced", "answer", "gradient"):
+        plan = Bench(tmp_path / kind, token_weights=kind).search()
+        losses[kind] = tuple(block.chosen_loss for block in plan.blocks)
+        assert all(block.chosen_loss <= block.start_loss for block in plan.blocks)
+    assert len(set(losses.values())) == 4
+    vision = {kind: values[0] for kind, values in losses.items()}
+    assert vision["uniform"] == vision["answer"] == vision["modality_balanced"]
+    assert vision["gradient"] != vision["uniform"]
+
+
+def test_a_run_without_a_search_has_nothing_to_guard(tmp_path: Path) -> None:
+    assert Bench(tmp_path / "d", strategy="none").search(guard=True).guard is None

@@ -5,7 +5,15 @@ The ones that hold tensors are imported from their own modules (`calibration`, `
 """
 
 from qvlm.artefacts.layout import ModelMap, Site, Tower
-from qvlm.artefacts.plan import Block, BlockPlan, BlockSearch, ClipPlan, GuardOutcome, TowerPlan
+from qvlm.artefacts.plan import (
+    Block,
+    BlockPlan,
+    BlockSearch,
+    ClipPlan,
+    GuardOutcome,
+    TowerPlan,
+    Verdict,
+)
 
 __all__ = [
     "Block",
@@ -17,4 +25,5 @@ __all__ = [
     "Site",
     "Tower",
     "TowerPlan",
+    "Verdict",
 ]

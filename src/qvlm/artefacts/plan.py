@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from qvlm.schemes.layer import Frozen
 
 
@@ -48,16 +50,44 @@ class BlockSearch(Frozen):
     stopped_by_budget: bool = False
 
 
+class Verdict(Frozen):
+    """Quality of a quantized model on held-out samples, in nats per answer token."""
+
+    answer_loss: float
+    """Next-token loss of the answers."""
+    kl: float
+    """KL(full precision || quantized) of the next-token distribution at the answers."""
+
+    @property
+    def total(self) -> float:
+        """What plans are compared by: loss by the data's answers and by the model's own."""
+        return self.answer_loss + self.kl
+
+    def better_than(self, other: Verdict) -> bool:
+        """True where the total is lower; NaN is better than nothing."""
+        return self.total < other.total or math.isnan(other.total) > math.isnan(self.total)
+
+
 class GuardOutcome(Frozen):
     """Verdict of the samples that the search did not see."""
 
     samples: int
-    start_answer_loss: float
-    start_kl: float
-    chosen_answer_loss: float
-    chosen_kl: float
-    fell_back: bool
-    """True where the chosen ranges were worse, so that the start is used."""
+    plans: dict[str, Verdict]
+    """`searched`, and the starts `lp` and `minmax`."""
+    base: str
+    """The best of these."""
+    kept_blocks: tuple[str, ...]
+    """Where the base is a start: blocks of the search that improve it, for instance
+    `language 3-5`. Where it is `searched`: all of them."""
+    blocks: int
+    """Number of blocks that were searched."""
+    final: Verdict
+    """Of the plan that was taken in the end."""
+
+    @property
+    def fell_back(self) -> bool:
+        """True where some block of the search was given up."""
+        return len(self.kept_blocks) < self.blocks
 
 
 class ClipPlan(Frozen):

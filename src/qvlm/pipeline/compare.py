@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from qvlm.artefacts import GuardOutcome
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
@@ -116,8 +117,14 @@ def _row(method: str, result: Result | None, scores: Scores) -> ComparisonRow:
         quantize_seconds=result.total_seconds - result.stages["load"].seconds,
         forward_equivalents=sum(cost.forward_equivalents for cost in result.stages.values()),
         generation_seconds=scores.generation_seconds,
-        notes="the guard went back to the start" if guard is not None and guard.fell_back else "",
+        notes=_note(guard),
     )
+
+
+def _note(guard: GuardOutcome | None) -> str:
+    if guard is None or not guard.fell_back:
+        return ""
+    return f"the guard kept {len(guard.kept_blocks)} of {guard.blocks} searched blocks"
 
 
 def _with_differences(

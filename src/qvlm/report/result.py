@@ -89,8 +89,8 @@ def _tower(tower: TowerPlan) -> tuple[str, ...]:
 def _guard(guard: GuardOutcome | None) -> str:
     if guard is None:
         return "none"
-    verdict = "went back to the start" if guard.fell_back else "kept the search"
-    return f"{verdict}: answer loss {guard.start_answer_loss:.4f} -> {guard.chosen_answer_loss:.4f}"
+    kept = f"kept {len(guard.kept_blocks)} of {guard.blocks} searched blocks"
+    return f"{kept}: answer loss {guard.final.answer_loss:.4f}, KL {guard.final.kl:.4f}"
 
 
 def _times(result: Result) -> str:

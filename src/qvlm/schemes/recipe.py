@@ -40,8 +40,9 @@ class SearchSettings(Frozen):
     lp_norm: float = Field(default=2.4, gt=0)
     percentiles: tuple[float, ...] = (1.0, 0.995, 0.99, 0.985, 0.98)
     objective: Literal["normalized", "l2"] = "normalized"
-    token_weights: Literal["uniform", "balanced"] = "uniform"
-    """Every position alike, or image, text and answer positions each with a third of the say."""
+    token_weights: Literal["uniform", "modality_balanced", "answer", "gradient"] = "uniform"
+    """Every position alike; image, text and answer positions each with a third of the say; only
+    the positions that predict the answer; or by the gradient of the answer loss."""
     max_sweeps: int = Field(default=3, ge=1)
     budget: float = Field(default=40.0, gt=0)
     """Most forward equivalents that a coordinate search may spend."""

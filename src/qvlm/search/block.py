@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -23,8 +24,25 @@ Install = Callable[[Site, int], None]
 
 
 @dataclass
+class _Trial:
+    """What evaluating a choice computed, batch by batch.
+
+    Attributes:
+        choice: one index per site.
+        first: the layer from which on it was run; before it, it shares another trial's states.
+        states: layer -> its input per batch; the key `stop` of the block holds its output.
+        errors: per batch, error of the output times the weight of its positions.
+    """
+
+    choice: Choice
+    first: int
+    states: dict[int, list[torch.Tensor]]
+    errors: list[float] = field(default_factory=list)
+
+
+@dataclass
 class BlockLoss:
-    """Block-output error as a function of the choice, with unchanged prefixes cached.
+    """Block-output error as a function of the choice; what did not change is not run again.
 
     Attributes:
         sites: static sites of the block, in execution order.
@@ -34,8 +52,8 @@ class BlockLoss:
         weights: per batch, [samples, positions] float, how much a position counts (0 = padding).
         run_layer, install: access to the model.
         objective: name in `OBJECTIVES`.
-        evaluations: losses computed.
-        layer_forwards: layers run over all batches, the unit of cost.
+        evaluations: choices looked at, wholly or in part.
+        layer_runs: layers run, each on one batch.
     """
 
     sites: Sequence[Site]
@@ -48,28 +66,48 @@ class BlockLoss:
     install: Install
     objective: str
     evaluations: int = 0
-    layer_forwards: int = 0
+    layer_runs: int = 0
     _installed: dict[int, int] = field(default_factory=dict)
-    _states: dict[int, tuple[Choice, list[torch.Tensor]]] = field(default_factory=dict)
+    _latest: _Trial | None = None
+    _best: _Trial | None = None
     _known: dict[Choice, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._masses = [float(weights.sum(dtype=torch.float64)) for weights in self.weights]
+
+    @property
+    def layer_forwards(self) -> float:
+        """Layers run over all batches, the unit of cost."""
+        return self.layer_runs / len(self.inputs)
 
     def __call__(self, choice: Choice) -> float:
         """Error of the block's output under `choice` (one index per site)."""
         if choice not in self._known:
-            self.evaluations += 1
-            self._known[choice] = self._error(self.outputs(choice))
+            self._evaluate(choice)
+        return self._known[choice]
+
+    def race(self, choice: Choice) -> float:
+        """As a call, but gives up, with infinity, on a choice that falls behind early.
+
+        A choice that runs r layers again is first judged by 1/r of the batches, against the best
+        choice so far on the same batches. So a loser costs about one layer over all samples,
+        however early in the block it changes something; a winner has been seen on all of them.
+        """
+        if self._best is None:
+            value = self(choice)
+            self._best = self._latest
+            return value
+        if choice not in self._known:
+            self._known[choice] = self._challenge(choice, self._best)
         return self._known[choice]
 
     def outputs(self, choice: Choice) -> list[torch.Tensor]:
         """Per batch, the block's output under `choice`; leaves the block quantized so."""
-        self.apply(choice)
-        layer = self._first_changed(choice)
-        hidden = self.inputs if layer == self.start else self._states[layer][1]
-        for index in range(layer, self.stop):
-            hidden = [self.run_layer(index, batch, state) for batch, state in enumerate(hidden)]
-            self.layer_forwards += 1
-            self._states[index + 1] = (self._prefix(choice, index + 1), hidden)
-        return hidden
+        for trial in (self._best, self._latest):
+            if trial is not None and trial.choice == choice:
+                self.apply(choice)
+                return trial.states[self.stop]
+        return self._evaluate(choice).states[self.stop]
 
     def apply(self, choice: Choice) -> None:
         """Quantizes the sites whose index differs from what is installed."""
@@ -78,25 +116,57 @@ class BlockLoss:
                 self.install(site, index)
                 self._installed[position] = index
 
-    def _first_changed(self, choice: Choice) -> int:
-        """Deepest layer of the block whose input is already known under `choice`."""
-        for layer in range(self.stop, self.start, -1):
-            if layer in self._states and self._states[layer][0] == self._prefix(choice, layer):
-                return layer
-        return self.start
+    def _evaluate(self, choice: Choice) -> _Trial:
+        trial = self._begin(choice, self._latest)
+        self._extend(trial, range(len(self.inputs)))
+        self._latest = trial
+        self._known[choice] = sum(trial.errors) / sum(self._masses)
+        return trial
 
-    def _prefix(self, choice: Choice, layer: int) -> Choice:
-        """The part of a choice that decides the input of `layer`."""
-        return tuple(
-            index for site, index in zip(self.sites, choice, strict=True) if site.layer < layer
-        )
+    def _challenge(self, choice: Choice, best: _Trial) -> float:
+        """Error of a choice that beats `best`, which it then replaces; infinity of a loser."""
+        trial = self._begin(choice, best)
+        batches = len(self.inputs)
+        heat = math.ceil(batches / (self.stop - trial.first))
+        for part in (range(heat), range(heat, batches)):
+            self._extend(trial, part)
+            # Written so that NaN loses.
+            if not sum(trial.errors) < sum(best.errors[: part.stop]):
+                return math.inf
+        self._best = trial
+        return sum(trial.errors) / sum(self._masses)
 
-    def _error(self, outputs: list[torch.Tensor]) -> float:
+    def _begin(self, choice: Choice, known: _Trial | None) -> _Trial:
+        """A trial that shares the states of `known` as far as both choices agree."""
+        self.evaluations += 1
+        self.apply(choice)
+        first = self.start
+        if known is not None:
+            while first < self.stop - 1 and self._agree(choice, known.choice, first + 1):
+                first += 1
+        states = {self.start: self.inputs}
+        for layer in range(self.start + 1, self.stop + 1):
+            states[layer] = known.states[layer] if known is not None and layer <= first else []
+        return _Trial(choice, first, states)
+
+    def _extend(self, trial: _Trial, batches: Iterable[int]) -> None:
+        """Runs further batches of a trial from its first changed layer on."""
         measure = OBJECTIVES[self.objective]
-        total = mass = 0.0
-        for output, target, weights in zip(outputs, self.targets, self.weights, strict=True):
+        for batch in batches:
+            hidden = trial.states[trial.first][batch]
+            for layer in range(trial.first, self.stop):
+                hidden = self.run_layer(layer, batch, hidden)
+                trial.states[layer + 1].append(hidden)
+            weights = self.weights[batch]
             keep = weights > 0
-            share = float(weights.sum(dtype=torch.float64))
-            total += float(measure(output[keep], target[keep], weights[keep])) * share
-            mass += share
-        return total / mass
+            error = measure(hidden[keep], self.targets[batch][keep], weights[keep])
+            trial.errors.append(float(error) * self._masses[batch])
+            self.layer_runs += self.stop - trial.first
+
+    def _agree(self, first: Choice, second: Choice, layer: int) -> bool:
+        """True if both choices give the input of `layer` the same value."""
+        return all(
+            a == b
+            for site, a, b in zip(self.sites, first, second, strict=True)
+            if site.layer < layer
+        )

@@ -22,37 +22,39 @@ def coordinate(
     max_sweeps: int,
     may_continue: Callable[[], bool],
 ) -> tuple[Choice, float]:
-    """Sweeps over the sites, walking each along the grid as long as the loss falls.
+    """Walks over the sites in turn, each along the grid as long as the loss falls.
 
-    The first sweep looks at both neighbours of a site's index and walks on in a direction that
-    improves; later sweeps repeat it until a sweep changes nothing.
+    A site looks at both neighbours of its index and walks on in a direction that improves. The
+    search ends when no site has moved since it was last looked at, or after `max_sweeps` rounds.
 
     Args:
         start: first choice.
         candidates: number of percentiles.
-        loss: block-output error of a choice; NaN counts as infinite.
-        max_sweeps: most sweeps.
+        loss: block-output error of a choice; NaN counts as infinite. It may answer infinity for
+            any choice that is no better than the best one it was asked for so far.
+        max_sweeps: most rounds over all sites.
         may_continue: asked before each evaluation; False ends the search (budget).
 
     Returns:
         The best choice found and its loss.
     """
     best, best_loss = start, _finite(loss(start))
-    for _ in range(max_sweeps):
-        before = best
-        for site in range(len(start)):
-            for step in (1, -1):
-                moved = False
-                while 0 <= best[site] + step < candidates and may_continue():
-                    trial = _with(best, site, best[site] + step)
-                    trial_loss = _finite(loss(trial))
-                    if trial_loss >= best_loss:
-                        break
-                    best, best_loss, moved = trial, trial_loss, True
-                if moved:
-                    break
-        if best == before or not may_continue():
+    settled = 0
+    for site in [*range(len(start))] * max_sweeps:
+        if settled == len(start) or not may_continue():
             break
+        settled += 1
+        for step in (1, -1):
+            moved = False
+            while 0 <= best[site] + step < candidates and may_continue():
+                trial = _with(best, site, best[site] + step)
+                trial_loss = _finite(loss(trial))
+                if trial_loss >= best_loss:
+                    break
+                best, best_loss, moved = trial, trial_loss, True
+            if moved:
+                settled = 1
+                break
     return best, best_loss
 
 

@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import PADDING, Batch
+from qvlm.models.replay import TOKEN_TOWERS
+from qvlm.search.sensitivity import Sensitivity
 
 ANSWER = 3
 """Class, beside PADDING, TEXT and IMAGE, of positions whose next token is of the answer."""
 
 
-def token_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
-    """Returns per batch [samples, tokens] float32 weights; padding weighs nothing.
+class TokenWeights:
+    """Weights of the positions that a tower runs on, by the recipe's `token_weights`.
 
-    `uniform`: 1 for every token. `balanced`: image tokens, text tokens and the positions that
-    predict the answer have the same total weight over all batches, so that the many image tokens
-    cannot outvote the few positions that the answer hangs on.
+    `uniform`: 1 for every position.
+    `modality_balanced`: image tokens, text tokens and the positions that predict the answer have
+    the same total over all batches, so that the many image tokens cannot outvote the few
+    positions that the answer hangs on.
+    `answer`: 1 where the next token is of the answer, else 0.
+    `gradient`: the share of a position in the squared gradient of the answer loss at that depth
+    of the full-precision model (see `Sensitivity`).
+
+    Padding weighs nothing. The vision tower and the projector have no text or answer positions:
+    there all kinds but `gradient` are uniform.
     """
+
+    def __init__(
+        self, kind: str, batches: Sequence[Batch], sensitivity: Sensitivity | None = None
+    ) -> None:
+        """Takes the batches of the search; `gradient` needs their sensitivity."""
+        self._tokens = _class_weights(batches, kind) if sensitivity is None else []
+        self._sensitivity = sensitivity
+
+    def after(
+        self, tower: Tower, layer: int, hidden: Mapping[int, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Returns [samples, positions] float32 weights of the output of a layer, per batch.
+
+        Args:
+            tower: the layer's tower.
+            layer: its index in the tower.
+            hidden: batch index -> the tower's hidden state [samples, positions, channels].
+        """
+        if self._sensitivity is not None:
+            return [self._sensitivity.weights(tower.name, layer, batch) for batch in hidden]
+        if tower.name in TOKEN_TOWERS:
+            return [self._tokens[batch] for batch in hidden]
+        return [torch.ones(state.shape[:-1]) for state in hidden.values()]
+
+
+def predicts_answer(batch: Batch) -> torch.Tensor:
+    """[samples, tokens] bool: positions whose next token belongs to the answer."""
+    mask = torch.zeros_like(batch.labels, dtype=torch.bool)
+    mask[:, :-1] = batch.labels[:, 1:] != -100
+    return mask
+
+
+def _class_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
+    """Per batch [samples, tokens] float32 weights that depend on what a token is."""
     classes = [_classes(batch) for batch in batches]
+    if kind == "answer":
+        return [(group == ANSWER).float() for group in classes]
     if kind == "uniform":
         return [(group != PADDING).float() for group in classes]
     counts = torch.zeros(4)
@@ -28,13 +74,6 @@ def token_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
     share = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0.0)
     share[PADDING] = 0.0
     return [share[group] for group in classes]
-
-
-def predicts_answer(batch: Batch) -> torch.Tensor:
-    """[samples, tokens] bool: positions whose next token belongs to the answer."""
-    mask = torch.zeros_like(batch.labels, dtype=torch.bool)
-    mask[:, :-1] = batch.labels[:, 1:] != -100
-    return mask
 
 
 def _classes(batch: Batch) -> torch.Tensor:

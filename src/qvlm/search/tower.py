@@ -1,0 +1,143 @@
+"""Search the blocks of one tower, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from qvlm.artefacts import Block, BlockSearch, ModelMap, Tower, TowerPlan
+from qvlm.models.replay import TowerInput, catch_first_hidden, run_layer
+from qvlm.schemes import SearchSettings
+from qvlm.search.block import BlockLoss
+from qvlm.search.state import SearchState
+from qvlm.search.strategies import Choice, beam, coordinate, exhaustive
+
+Step = Callable[[int, int, torch.Tensor], torch.Tensor]
+"""(layer, position of the batch among the tower's, hidden) -> hidden."""
+
+
+def search_tower(
+    state: SearchState,
+    plan: TowerPlan,
+    inputs: dict[int, TowerInput],
+    advance: Callable[[], None],
+) -> None:
+    """Searches a tower's blocks in order and leaves it quantized with the choice.
+
+    The full-precision path starts from `inputs`, the quantized path runs through all that is
+    quantized so far (METHOD: joint search inside a block).
+
+    Args:
+        state: the search.
+        plan: blocks of the tower.
+        inputs: batch index -> what the full-precision tower received.
+        advance: called after each block.
+    """
+    tower = state.model_map.tower(plan.tower)
+    if not state.model_map.sites_of(tower.name):
+        return
+    calls = list(inputs.values())
+    exact = [call.hidden for call in calls]
+    quantized = [catch_first_hidden(state.model, tower, state.batches[i]) for i in inputs]
+    state.layer_forwards += _layers_before(state.model_map, tower)
+
+    def step(layer: int, batch: int, hidden: torch.Tensor) -> torch.Tensor:
+        return run_layer(state.model, tower, layer, calls[batch], hidden)
+
+    for block in plan.blocks:
+        targets = exact
+        for layer in range(block.start, block.stop):
+            targets = [step(layer, batch, hidden) for batch, hidden in enumerate(targets)]
+        state.layer_forwards += block.stop - block.start
+        positions = dict(zip(inputs, targets, strict=True))
+        weights = state.weights.after(tower, block.stop - 1, positions)
+        quantized = _search_block(state, tower, block, quantized, targets, weights, step)
+        exact = targets
+        advance()
+
+
+def _search_block(
+    state: SearchState,
+    tower: Tower,
+    block: Block,
+    inputs: list[torch.Tensor],
+    targets: list[torch.Tensor],
+    weights: list[torch.Tensor],
+    step: Step,
+) -> list[torch.Tensor]:
+    """Searches one block and returns its outputs under the choice."""
+    sites = [
+        site
+        for layer in range(block.start, block.stop)
+        for site in state.model_map.sites_of(tower.name, layer)
+    ]
+    static = [site for site in sites if site.name in state.start]
+    for site in sites:
+        if site.name not in state.start:
+            state.installer.install(site, None)
+    loss = BlockLoss(
+        sites=static,
+        start=block.start,
+        stop=block.stop,
+        inputs=inputs,
+        targets=targets,
+        weights=weights,
+        run_layer=step,
+        install=state.installer.install,
+        objective=state.settings.objective,
+    )
+    start = tuple(state.start[site.name] for site in static)
+    start_loss = loss.race(start)
+    choice, chosen_loss, stopped = _choose(state.settings, loss, start, len(state.percentiles))
+    outputs = loss.outputs(choice)
+    state.layer_forwards += loss.layer_forwards
+    state.chosen.update({s.name: index for s, index in zip(static, choice, strict=True)})
+    percentiles = state.percentiles
+    state.blocks.append(
+        BlockSearch(
+            tower=tower.name,
+            block=block,
+            start={s.name: percentiles[i] for s, i in zip(static, start, strict=True)},
+            chosen={s.name: percentiles[i] for s, i in zip(static, choice, strict=True)},
+            start_loss=start_loss,
+            chosen_loss=chosen_loss,
+            evaluations=loss.evaluations,
+            forward_equivalents=loss.layer_forwards / state.layers,
+            stopped_by_budget=stopped,
+        )
+    )
+    return outputs
+
+
+def _choose(
+    settings: SearchSettings, loss: BlockLoss, start: Choice, candidates: int
+) -> tuple[Choice, float, bool]:
+    """Runs the strategy; the flag tells whether the budget ended it."""
+    if settings.strategy == "none" or not start:
+        return start, loss(start), False
+    if settings.strategy == "beam":
+        return *beam(start, candidates, loss, settings.beam_width), False
+    if settings.strategy == "exhaustive":
+        layers: dict[int, list[int]] = {}
+        for position, site in enumerate(loss.sites):
+            layers.setdefault(site.layer, []).append(position)
+        return *exhaustive(start, candidates, loss, list(layers.values())), False
+    depth = loss.stop - loss.start
+    # One more evaluation and the final outputs may each run the whole block.
+    limit = settings.budget * depth - 2 * depth
+    may_continue = partial(_within, loss, limit)
+    best, best_loss = coordinate(
+        start, candidates, loss.race, max_sweeps=settings.max_sweeps, may_continue=may_continue
+    )
+    return best, best_loss, not may_continue()
+
+
+def _within(loss: BlockLoss, limit: float) -> bool:
+    return loss.layer_forwards <= limit
+
+
+def _layers_before(model_map: ModelMap, tower: Tower) -> int:
+    names = [candidate.name for candidate in model_map.towers]
+    return sum(len(t.layers) for t in model_map.towers[: names.index(tower.name)])
