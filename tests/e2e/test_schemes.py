@@ -54,6 +54,11 @@ CASES = {
         ("language.weights.bits=3", "language.activations.bits=5", "vision.weights.bits=7",
          "vision.activations.bits=2", "vision.activations.granularity=per_channel"),
     ),
+    "second-order-rounding": Case(
+        "w4a4", (4, 4, STATIC), (4, 4, TOKEN),
+        ("language.weights.rounding=gptq", "projector.weights.rounding=gptq",
+         "vision.weights.rounding=gptq", "calibration.guard_fraction=0"),
+    ),
     "odd-groups-and-head": Case(
         "w4a4", (4, 4, STATIC), (4, 4, TOKEN),
         ("language.weights.group_size=24", "group_size_fallback=largest_divisor",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qvlm.artefacts.plan import BlockPlan, GuardOutcome
+from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.schemes.layer import Frozen
 
 
@@ -65,6 +66,8 @@ class Result(Frozen):
     skipped: dict[str, str]
     blocks: BlockPlan
     guard: GuardOutcome | None
+    rounding: RoundingOutcome | None = None
+    """Second-order rounding; null where every weight was rounded to nearest."""
     warnings: tuple[str, ...]
     versions: dict[str, str]
     machine: dict[str, str]

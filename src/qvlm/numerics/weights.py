@@ -79,12 +79,9 @@ def quantize_weight(
     width = weight.shape[1]
     size = resolve_group_size(width, group_size, "error")
     groups = torch.unflatten(weight.float(), 1, (-1, size))
-    lower, upper = torch.aminmax(groups, dim=-1)
-    lower, upper = lower.clamp(max=0.0), upper.clamp(min=0.0)
-    if clipping == "lp":
-        shrink = _best_shrink(groups, lower, upper, bits, symmetric, lp_norm)
-        lower, upper = lower * shrink, upper * shrink
-    scale, zero_point = _weight_grid(lower, upper, bits, symmetric)
+    scale, zero_point = group_grid(
+        groups, bits=bits, symmetric=symmetric, clipping=clipping, lp_norm=lp_norm
+    )
     levels = _levels(groups, scale, zero_point, bits, symmetric)
     return QuantizedWeight(
         levels=levels.to(torch.uint8).flatten(1),
@@ -94,6 +91,28 @@ def quantize_weight(
         group_size=size,
         symmetric=symmetric,
     )
+
+
+def group_grid(
+    groups: Tensor,
+    *,
+    bits: int,
+    symmetric: bool,
+    clipping: Literal["minmax", "lp"] = "minmax",
+    lp_norm: float = 2.4,
+) -> tuple[Tensor, Tensor]:
+    """Returns the grid of every group: scale and zero point, each groups.shape[:-1] float32.
+
+    Args:
+        groups: [..., group_size] float32, the values that share a grid.
+        bits, symmetric, clipping, lp_norm: as in `quantize_weight`.
+    """
+    lower, upper = torch.aminmax(groups, dim=-1)
+    lower, upper = lower.clamp(max=0.0), upper.clamp(min=0.0)
+    if clipping == "lp":
+        shrink = _best_shrink(groups, lower, upper, bits, symmetric, lp_norm)
+        lower, upper = lower * shrink, upper * shrink
+    return _weight_grid(lower, upper, bits, symmetric)
 
 
 def resolve_group_size(

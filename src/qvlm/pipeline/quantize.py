@@ -1,4 +1,4 @@
-"""The stages in order: load, describe, calibrate, observe, partition, search, pack, export.
+"""The stages in order: load, describe, calibrate, observe, partition, search, round, pack, export.
 
 Data flows one way, artefact by artefact; no stage knows another.
 """
@@ -20,6 +20,7 @@ from qvlm import machine
 from qvlm.artefacts import BlockPlan, ClipPlan, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.result import Result, Sizes, StageCost
+from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.artefacts.statistics import ActivationStats
 from qvlm.artefacts.store import atomic_directory, write_json
 from qvlm.artefacts.tensors import write_stats
@@ -32,7 +33,7 @@ from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
-from qvlm.search import Installer, search
+from qvlm.search import Installer, round_model, rounded_towers, search
 
 CALIBRATION_SPLIT = "train"
 
@@ -79,13 +80,14 @@ def quantize(
         plan = _partition(model_map, settings, stats, run)
         installer = Installer(loaded.model, model_map, settings, stats)
         clips = _search(installer, plan, batches, guard_batches, run)
+        rounding = _round(installer, clips, batches, guard_batches, run)
         with run.timed("export"):
             installer.restore()
             packed = pack(model_map, settings.name, clips.percentiles, installer.final(clips))
             checkpoint_bytes = write_checkpoint(
                 work, loaded.directory, loaded.model, packed.tensors, packed.index
             )
-            _write_artefacts(work, settings, stats, plan, clips)
+            _write_artefacts(work, settings, stats, plan, clips, rounding)
         result = Result(
             model=str(model),
             recipe=settings.model_dump(mode="json"),
@@ -97,6 +99,7 @@ def quantize(
             skipped=model_map.skipped,
             blocks=plan,
             guard=clips.guard,
+            rounding=rounding,
             warnings=distinct(caught),
             **run.facts(),
             **facts_of(packed, checkpoint_bytes),
@@ -217,8 +220,30 @@ def _search(
     return clips
 
 
+def _round(
+    installer: Installer,
+    clips: ClipPlan,
+    batches: list[Batch],
+    guard_batches: list[Batch],
+    run: _Run,
+) -> RoundingOutcome | None:
+    """Rounds weights to second order where the recipe asks for it."""
+    if not rounded_towers(installer):
+        return None
+    outcome = round_model(installer, clips, batches, guard_batches, partial(run.progress, "round"))
+    run.stages["round"] = StageCost(
+        seconds=outcome.seconds, forward_equivalents=outcome.forward_equivalents
+    )
+    return outcome
+
+
 def _write_artefacts(
-    work: Path, recipe: Recipe, stats: ActivationStats, plan: BlockPlan, clips: ClipPlan
+    work: Path,
+    recipe: Recipe,
+    stats: ActivationStats,
+    plan: BlockPlan,
+    clips: ClipPlan,
+    rounding: RoundingOutcome | None,
 ) -> None:
     """Writes the outcome of every stage beside the checkpoint."""
     (work / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
@@ -227,3 +252,5 @@ def _write_artefacts(
     write_stats(folder / "statistics.safetensors", stats)
     write_json(folder / "blocks.json", plan)
     write_json(folder / "clipping.json", clips)
+    if rounding is not None:
+        write_json(folder / "rounding.json", rounding)

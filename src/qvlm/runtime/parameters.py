@@ -43,15 +43,25 @@ def quantize_linear(
         group_size: input channels that share a weight scale.
         grid: static activation grid, required exactly where `scheme.activations.is_static`.
     """
-    weight = linear.weight.detach().float()
-    if grid is not None:
-        weight = fold(weight, grid.scale)
     quantized = quantize_weight(
-        weight,
+        multiplier(linear, grid),
         bits=scheme.weights.bits,
         group_size=group_size,
         symmetric=scheme.weights.symmetric,
         clipping=scheme.weights.clipping,
     )
+    return with_weight(linear, quantized, scheme, grid)
+
+
+def multiplier(linear: nn.Linear, grid: AffineGrid | None) -> torch.Tensor:
+    """Returns the matrix that is quantized, [out, in] float32: D_c W_oc, or W without a grid."""
+    weight = linear.weight.detach().float()
+    return weight if grid is None else fold(weight, grid.scale)
+
+
+def with_weight(
+    linear: nn.Linear, weight: QuantizedWeight, scheme: LayerScheme, grid: AffineGrid | None
+) -> LinearParameters:
+    """Returns the parameters of a linear whose `multiplier` was quantized to `weight`."""
     bias = None if linear.bias is None else linear.bias.detach().float()
-    return LinearParameters(quantized, bias, scheme.activations, grid)
+    return LinearParameters(weight, bias, scheme.activations, grid)

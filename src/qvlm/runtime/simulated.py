@@ -29,15 +29,20 @@ class SimulatedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] -> [..., out], in the dtype of x."""
+        return folded_matmul(self.multiplied(x), self.weight, self.bias).to(x.dtype)
+
+    def multiplied(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns what V multiplies, of the shape of x, in float32.
+
+        Static inputs: q - z; per-token inputs: D (q - z); floating-point inputs: x.
+        """
         wide = x.float()
         if self.activations.bits == FLOAT_BITS:
-            y = nn.functional.linear(wide, self.weight, self.bias)
-        elif self.grid is not None:
-            y = folded_matmul(_centred(wide, self.grid), self.weight, self.bias)
-        else:
-            grid = per_token_grid(wide, self.activations.bits, self.activations.symmetric)
-            y = folded_matmul(_centred(wide, grid) * grid.scale, self.weight, self.bias)
-        return y.to(x.dtype)
+            return wide
+        if self.grid is not None:
+            return _centred(wide, self.grid)
+        grid = per_token_grid(wide, self.activations.bits, self.activations.symmetric)
+        return _centred(wide, grid) * grid.scale
 
 
 def _centred(x: torch.Tensor, grid: AffineGrid) -> torch.Tensor:

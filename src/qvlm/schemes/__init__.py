@@ -2,7 +2,13 @@
 
 from qvlm.schemes.layer import ActivationScheme, LayerScheme, WeightScheme
 from qvlm.schemes.load import load_recipe, preset_names
-from qvlm.schemes.recipe import CalibrationSettings, PartitionSettings, Recipe, SearchSettings
+from qvlm.schemes.recipe import (
+    CalibrationSettings,
+    PartitionSettings,
+    Recipe,
+    RoundingSettings,
+    SearchSettings,
+)
 from qvlm.schemes.text import dump_recipe
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "LayerScheme",
     "PartitionSettings",
     "Recipe",
+    "RoundingSettings",
     "SearchSettings",
     "WeightScheme",
     "dump_recipe",

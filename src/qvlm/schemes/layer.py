@@ -37,6 +37,8 @@ class WeightScheme(Frozen):
     symmetric: bool = False
     clipping: Literal["minmax", "lp"] = "minmax"
     """Range of a group: its extremes, or the shrink of them with the least lp error."""
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    """To the nearest level, or so that later columns make up for the errors of earlier ones."""
 
     _bits = field_validator("bits")(_check_bits)
 

@@ -58,6 +58,19 @@ class SearchSettings(Frozen):
         return values
 
 
+class RoundingSettings(Frozen):
+    """How second-order rounding goes about it, in towers whose weights ask for `gptq`."""
+
+    damping: float = Field(default=0.01, ge=0.0)
+    """Share of the mean diagonal of the Hessian that is added to its diagonal."""
+    activation_order: bool = False
+    """Largest inputs first, on grids fixed beforehand, instead of left to right."""
+    passes: Literal["site", "layer"] = "layer"
+    """Look at the inputs again after every rounded site of a layer, or once per layer."""
+    token_weights: Literal["uniform", "balanced"] = "uniform"
+    """Weight of every position in the Hessian, as in the search."""
+
+
 class Recipe(Frozen):
     """All choices of a run; saved as `recipe.yaml` beside the result."""
 
@@ -76,6 +89,7 @@ class Recipe(Frozen):
     calibration: CalibrationSettings = CalibrationSettings()
     partition: PartitionSettings = PartitionSettings()
     search: SearchSettings = SearchSettings()
+    rounding: RoundingSettings = RoundingSettings()
     seed: int = 0
 
     @field_validator("exclude")

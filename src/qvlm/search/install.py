@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -13,7 +13,9 @@ from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models.describe import group_size_of
 from qvlm.models.replay import replace_module
 from qvlm.numerics.affine import AffineGrid, grid_from_range
+from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime import LinearParameters, SimulatedLinear, quantize_linear
+from qvlm.runtime.parameters import multiplier, with_weight
 from qvlm.schemes import LayerScheme, Recipe
 
 
@@ -32,10 +34,15 @@ class Installer:
             for site in model_map.sites
             for path in site.linears
         }
+        self._rounded: dict[str, tuple[int | None, dict[str, LinearParameters]]] = {}
 
     def scheme(self, site: Site) -> LayerScheme:
         """The scheme that the recipe gives to a site's tower."""
         return cast(LayerScheme, self.recipe.tower_scheme(site.tower))
+
+    def group_size(self, site: Site) -> int:
+        """Input channels that share a weight scale in a site's linears."""
+        return group_size_of(site, self.recipe)
 
     def grid(self, site: Site, index: int | None) -> AffineGrid | None:
         """Static grid of a site at a percentile index; None where it is computed at run time."""
@@ -50,7 +57,7 @@ class Installer:
     def parameters(self, site: Site, index: int | None) -> dict[str, LinearParameters]:
         """Path -> quantized parameters of a site's linears."""
         grid = self.grid(site, index)
-        group_size = group_size_of(site, self.recipe)
+        group_size = self.group_size(site)
         return {
             path: quantize_linear(self._linears[path], self.scheme(site), group_size, grid)
             for path in site.linears
@@ -58,16 +65,50 @@ class Installer:
 
     @torch.no_grad()
     def install(self, site: Site, index: int | None) -> None:
-        """Replaces a site's linears by simulated ones."""
-        for path, parameters in self.parameters(site, index).items():
-            replace_module(self.model, path, SimulatedLinear(parameters))
+        """Replaces a site's linears by simulated ones, rounded to nearest."""
+        self._rounded.pop(site.name, None)
+        self._put(self.parameters(site, index))
+
+    @torch.no_grad()
+    def install_plan(self, clips: ClipPlan) -> None:
+        """Installs every site as a plan says, rounded to nearest."""
+        for site in self.model_map.sites:
+            self.install(site, self.index_of(site, clips))
+
+    def multipliers(self, site: Site, index: int | None) -> dict[str, torch.Tensor]:
+        """Path -> the matrix [out, in] float32 that is quantized at a percentile index."""
+        grid = self.grid(site, index)
+        return {path: multiplier(self._linears[path], grid) for path in site.linears}
+
+    @torch.no_grad()
+    def install_rounded(
+        self, site: Site, index: int | None, weights: Mapping[str, QuantizedWeight]
+    ) -> None:
+        """Installs and keeps, for `final`, the `multipliers` of a site quantized elsewhere."""
+        grid, scheme = self.grid(site, index), self.scheme(site)
+        parameters = {
+            path: with_weight(self._linears[path], weight, scheme, grid)
+            for path, weight in weights.items()
+        }
+        self._rounded[site.name] = (index, parameters)
+        self._put(parameters)
+
+    def index_of(self, site: Site, clips: ClipPlan) -> int | None:
+        """Index of the percentile that a plan gives a site; None where it has none."""
+        percentile = clips.percentiles.get(site.name)
+        return None if percentile is None else self.stats.percentiles.index(percentile)
 
     def final(self, clips: ClipPlan) -> Callable[[Site], dict[str, LinearParameters]]:
-        """Returns a function from site to its linears' parameters under a plan."""
+        """Returns a function from site to its linears' parameters under a plan.
+
+        Sites that `install_rounded` installed last come as they were rounded.
+        """
 
         def parameters_of(site: Site) -> dict[str, LinearParameters]:
-            percentile = clips.percentiles.get(site.name)
-            index = None if percentile is None else self.stats.percentiles.index(percentile)
+            index = self.index_of(site, clips)
+            rounded_at, rounded = self._rounded.get(site.name, (index, None))
+            if rounded is not None and rounded_at == index:
+                return rounded
             return self.parameters(site, index)
 
         return parameters_of
@@ -76,3 +117,7 @@ class Installer:
         """Puts every full-precision linear back."""
         for path, linear in self._linears.items():
             replace_module(self.model, path, linear)
+
+    def _put(self, parameters: Mapping[str, LinearParameters]) -> None:
+        for path, linear in parameters.items():
+            replace_module(self.model, path, SimulatedLinear(linear))

@@ -1,0 +1,120 @@
+"""Second moments of what a linear reads, and how rounding errors feed forward through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_GROWTH = 10.0
+_LEAST_GROWN = 1e-8
+"""Damping after a failed factorization at (almost) none."""
+
+
+class Hessian:
+    """Streams H = SUM_t w_t x_t x_t^T over the tokens t that a linear reads.
+
+    H is half the Hessian of SUM_t w_t ||(W - W^) x_t||^2 with respect to one row of W^.
+    Memory: one [channels, channels] float32 matrix.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._matrix: Tensor | None = None
+        self._active: Tensor | None = None
+
+    def update(self, x: Tensor, weights: Tensor | None = None) -> None:
+        """Takes tokens.
+
+        Args:
+            x: [tokens, channels], any float dtype; padding left out.
+            weights: w, [tokens], non-negative; None for 1.
+
+        Raises:
+            ValueError: another number of channels.
+        """
+        if x.shape[1] != self._channels:
+            raise ValueError(f"expected {self._channels} channels, got {x.shape[1]}")
+        x = x.float()
+        weighted = x if weights is None else x * weights.float().unsqueeze(-1)
+        product, active = weighted.t() @ x, (x != 0).any(dim=0)
+        if self._matrix is None or self._active is None:
+            self._matrix, self._active = product, active
+        else:
+            self._matrix += product
+            self._active |= active
+
+    @property
+    def matrix(self) -> Tensor:
+        """H, [channels, channels] float32; zeros before the first token."""
+        if self._matrix is None:
+            return torch.zeros(self._channels, self._channels)
+        return self._matrix
+
+    @property
+    def dead(self) -> Tensor:
+        """[channels] bool: zero at every token, whatever its weight, so W cannot matter there."""
+        if self._active is None:
+            return torch.ones(self._channels, dtype=torch.bool)
+        return ~self._active
+
+
+@dataclass(frozen=True)
+class ErrorFeedback:
+    """How the rounding error of one column moves the columns that are rounded after it.
+
+    With H + damping = N^-1 diag(gain) N^-T and N unit upper triangular (columns in `order`):
+    an error r at column c subtracts r N_cj from every later column j, and what is left of it
+    costs gain_c r^2.
+
+    Attributes:
+        feedback: N, [channels, channels] float32.
+        order: [channels] int64, column to round first, second, ...; None for left to right.
+        damping: what was added to the diagonal, as a share of its mean.
+    """
+
+    feedback: Tensor
+    order: Tensor | None
+    damping: float
+
+
+def error_feedback(
+    matrix: Tensor, damping: float = 0.01, activation_order: bool = False
+) -> ErrorFeedback:
+    """Factorizes a Hessian, once for all linears that read the same input.
+
+    N is U of the Cholesky factorization (H + damping)^-1 = U^T U with every row divided by its
+    diagonal (GPTQ, Frantar et al. 2023), computed in float64 without forming the inverse of H.
+    If H + damping is not positive definite, the damping grows tenfold until it is.
+
+    Args:
+        matrix: H, [channels, channels], symmetric, finite.
+        damping: share of the mean diagonal that is added to the diagonal.
+        activation_order: round the columns of largest H_cc first, instead of left to right.
+
+    Raises:
+        ValueError: H holds NaN or infinity.
+    """
+    if not bool(torch.isfinite(matrix).all()):
+        raise ValueError("the Hessian holds NaN or infinity")
+    order = None
+    if activation_order:
+        order = torch.argsort(matrix.diagonal(), descending=True, stable=True)
+        matrix = matrix[order][:, order]
+    wide = matrix.double()
+    mean = float(wide.diagonal().mean())
+    if mean <= 0:  # no token, or none that weighs anything: nothing to feed forward
+        return ErrorFeedback(torch.eye(len(wide)).to(matrix), order, damping)
+    while True:
+        damped = wide.clone()
+        damped.diagonal().add_(damping * mean)
+        # Cholesky from the last column backwards: H = R R^T with R upper, so U = R^-1.
+        lower, failed = torch.linalg.cholesky_ex(damped.flip(0, 1))
+        if not failed:
+            break
+        damping = max(damping * _GROWTH, _LEAST_GROWN)
+    identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+    upper = torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
+    feedback = upper / upper.diagonal().unsqueeze(-1)
+    return ErrorFeedback(feedback.float(), order, damping)

@@ -1,0 +1,85 @@
+"""Run a layer of the quantized model and gather the second moments of what its sites read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from qvlm.artefacts import Site, Tower
+from qvlm.models.replay import TowerInput, run_layer
+from qvlm.numerics.hessian import Hessian
+from qvlm.runtime import SimulatedLinear
+
+
+@dataclass
+class TowerRun:
+    """A tower with what it received, batch by batch.
+
+    Attributes:
+        model: the model, its sites quantized.
+        tower: which tower.
+        calls: per batch, the arguments of its layers.
+        weights: per batch, [samples, positions] float, how much a position counts in a Hessian
+            (0 = padding).
+        layer_forwards: layers run over all batches.
+        hessian_seconds: time spent on Hessians.
+    """
+
+    model: nn.Module
+    tower: Tower
+    calls: Sequence[TowerInput]
+    weights: Sequence[torch.Tensor]
+    layer_forwards: int = 0
+    hessian_seconds: float = field(default=0.0)
+
+    def forward(self, layer: int, hidden: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Runs a layer on the hidden states of every batch."""
+        self.layer_forwards += 1
+        return [
+            run_layer(self.model, self.tower, layer, call, state)
+            for call, state in zip(self.calls, hidden, strict=True)
+        ]
+
+    def hessians(
+        self, layer: int, hidden: Sequence[torch.Tensor], sites: Sequence[Site]
+    ) -> dict[str, Hessian]:
+        """Site name -> H of what the linears of the site multiply in a layer."""
+        hessians = {site.name: Hessian(site.channels) for site in sites}
+        self.layer_forwards += 1
+        for call, weights, state in zip(self.calls, self.weights, hidden, strict=True):
+            hooks = {
+                site.linears[0]: self._hook(hessians[site.name], call.valid, weights)
+                for site in sites
+            }
+            with _pre_hooks(self.model, hooks):
+                run_layer(self.model, self.tower, layer, call, state)
+        return hessians
+
+    def _hook(self, hessian: Hessian, valid: torch.Tensor | None, weights: torch.Tensor) -> Any:
+        keep = torch.ones_like(weights, dtype=torch.bool) if valid is None else valid
+
+        def hook(linear: nn.Module, args: tuple[Any, ...]) -> None:
+            start = time.perf_counter()
+            x = cast(SimulatedLinear, linear).multiplied(args[0])
+            hessian.update(x[keep], weights[keep])
+            self.hessian_seconds += time.perf_counter() - start
+
+        return hook
+
+
+@contextmanager
+def _pre_hooks(model: nn.Module, hooks: Mapping[str, Any]) -> Iterator[None]:
+    handles = [
+        model.get_submodule(path).register_forward_pre_hook(hook) for path, hook in hooks.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
