@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from qvlm.artefacts import ClipPlan
+from qvlm.artefacts import ClipPlan, Verdict
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.models import describe
@@ -19,9 +19,9 @@ from qvlm.observe import observe
 from qvlm.runtime import IntegerLinear, SimulatedLinear
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer, round_model
-from qvlm.search.guard import Guard, Verdict
+from qvlm.search.guard import Guard
 from qvlm.search.inputs import TowerRun
-from qvlm.search.run import start_choice
+from qvlm.search.state import start_indices
 from tiny.batches import tiny_batches
 from tiny.llava import tiny_llava
 
@@ -38,7 +38,7 @@ class Bench:
         self.model_map = describe(self.model, self.recipe)
         stats = observe(self.model, self.model_map, self.recipe, self.batches)
         self.installer = Installer(self.model, self.model_map, self.recipe, stats)
-        start = start_choice(stats, "lp")
+        start = start_indices(stats, "lp")
         self.clips = ClipPlan(
             percentiles={name: stats.percentiles[index] for name, index in start.items()},
             blocks=(),
@@ -85,7 +85,7 @@ SCHEMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "floating-point inputs": ("w4a16", ()),
     "symmetric rows of 8 bits": ("w8a8", ()),
     "activation order, balanced": (
-        "w4a4", ("rounding.activation_order=true", "rounding.token_weights=balanced"),
+        "w4a4", ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
     ),
     "a look per site": ("w4a4", ("rounding.passes=site",)),
     "quantized head": ("w4a4", ("lm_head.weights.rounding=gptq", "lm_head.activations.bits=8")),
@@ -149,8 +149,9 @@ def test_hessians_are_those_of_levels_without_padding(tmp_path: Path) -> None:
     site = bench.model_map.sites_of("language", 0)[0]
     seen: list[torch.Tensor] = []
     weights = [2.0 * batch.valid for batch in bench.batches]
-    run = TowerRun(bench.model, tower, calls, weights)
-    found = run.hessians(0, [call.hidden for call in calls], [site])[site.name]
+    run = TowerRun(bench.model, tower, calls)
+    hidden = [call.hidden for call in calls]
+    found = run.hessians(0, hidden, weights, [site])[site.name]
     grid = bench.installer.grid(site, bench.installer.index_of(site, bench.clips))
     assert grid is not None
     norm = bench.model.get_submodule(f"{tower.layers[0]}.input_layernorm")

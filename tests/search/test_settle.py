@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+import torch
 
 from qvlm.artefacts import Block, BlockSearch, ModelMap, Site, Verdict
 from qvlm.artefacts.statistics import ActivationStats, SiteStats
@@ -27,8 +28,6 @@ class Bench:
     model_map = ModelMap(architecture="", towers=(), sites=SITES, skipped={})
 
     def __init__(self, total: Callable[[tuple[int, ...]], float]) -> None:
-        import torch
-
         costs = {"s0": [1.0, 0.0], "s1": [1.0, 0.0], "s2": [0.0, 1.0]}  # lp start: 1, 1, 0
         bounds = torch.zeros(2, 1)
         self.stats = ActivationStats(
@@ -56,7 +55,7 @@ class Bench:
             installer=cast(Any, self),
             start=start_indices(self.stats, "lp"),
             batches=(),
-            weights=TokenWeights("uniform", ()),
+            weights=TokenWeights("uniform", torch.nn.Identity(), (), ()),
         )
         for site, index in zip(SITES, chosen, strict=True):
             state.chosen[site.name] = index

@@ -21,7 +21,7 @@ VISION = Tower(name="vision", layers=("v",))
 
 def token_weights(batches: list[Batch], kind: str) -> list[torch.Tensor]:
     hidden = {i: torch.zeros(*b.labels.shape, 4) for i, b in enumerate(batches)}
-    return TokenWeights(kind, batches).after(LANGUAGE, 0, hidden)
+    return TokenWeights(kind, torch.nn.Identity(), (), batches).after(LANGUAGE, 0, hidden)
 
 
 BATCHES = [
@@ -65,5 +65,6 @@ def test_only_the_positions_before_answers_count() -> None:
 
 def test_a_tower_of_patches_has_uniform_weights_and_skips_batches_without_images() -> None:
     for kind in ("uniform", "modality_balanced", "answer"):
-        (weights,) = TokenWeights(kind, BATCHES).after(VISION, 0, {1: torch.zeros(2, 5, 4)})
+        kinds = TokenWeights(kind, torch.nn.Identity(), (), BATCHES)
+        (weights,) = kinds.after(VISION, 0, {1: torch.zeros(2, 5, 4)})
         assert torch.equal(weights, torch.ones(2, 5))

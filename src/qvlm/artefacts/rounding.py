@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qvlm.artefacts.plan import Verdict
 from qvlm.schemes.layer import Frozen
 
 
@@ -37,10 +38,8 @@ class RoundingGuard(Frozen):
     """Verdict of samples that the Hessians did not see."""
 
     samples: int
-    nearest_answer_loss: float
-    nearest_kl: float
-    rounded_answer_loss: float
-    rounded_kl: float
+    nearest: Verdict
+    rounded: Verdict
     fell_back: bool
     """True where the rounded model was worse, so that every weight is rounded to nearest."""
 

@@ -9,6 +9,10 @@ from pydantic import Field, field_validator
 
 from qvlm.schemes.layer import Frozen, LayerScheme
 
+TokenWeightKind = Literal["uniform", "modality_balanced", "answer", "gradient"]
+"""How much a position counts: every one alike; image, text and answer positions each with a third
+of the say; only those that predict the answer; or by the gradient of the answer loss."""
+
 
 class CalibrationSettings(Frozen):
     """Which samples are looked at."""
@@ -40,9 +44,7 @@ class SearchSettings(Frozen):
     lp_norm: float = Field(default=2.4, gt=0)
     percentiles: tuple[float, ...] = (1.0, 0.995, 0.99, 0.985, 0.98)
     objective: Literal["normalized", "l2"] = "normalized"
-    token_weights: Literal["uniform", "modality_balanced", "answer", "gradient"] = "uniform"
-    """Every position alike; image, text and answer positions each with a third of the say; only
-    the positions that predict the answer; or by the gradient of the answer loss."""
+    token_weights: TokenWeightKind = "uniform"
     max_sweeps: int = Field(default=3, ge=1)
     budget: float = Field(default=40.0, gt=0)
     """Most forward equivalents that a coordinate search may spend."""
@@ -67,8 +69,8 @@ class RoundingSettings(Frozen):
     """Largest inputs first, on grids fixed beforehand, instead of left to right."""
     passes: Literal["site", "layer"] = "layer"
     """Look at the inputs again after every rounded site of a layer, or once per layer."""
-    token_weights: Literal["uniform", "balanced"] = "uniform"
-    """Weight of every position in the Hessian, as in the search."""
+    token_weights: TokenWeightKind = "uniform"
+    """Weight of every position in the Hessian."""
 
 
 class Recipe(Frozen):

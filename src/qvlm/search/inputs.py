@@ -25,8 +25,6 @@ class TowerRun:
         model: the model, its sites quantized.
         tower: which tower.
         calls: per batch, the arguments of its layers.
-        weights: per batch, [samples, positions] float, how much a position counts in a Hessian
-            (0 = padding).
         layer_forwards: layers run over all batches.
         hessian_seconds: time spent on Hessians.
     """
@@ -34,7 +32,6 @@ class TowerRun:
     model: nn.Module
     tower: Tower
     calls: Sequence[TowerInput]
-    weights: Sequence[torch.Tensor]
     layer_forwards: int = 0
     hessian_seconds: float = field(default=0.0)
 
@@ -47,14 +44,26 @@ class TowerRun:
         ]
 
     def hessians(
-        self, layer: int, hidden: Sequence[torch.Tensor], sites: Sequence[Site]
+        self,
+        layer: int,
+        hidden: Sequence[torch.Tensor],
+        weights: Sequence[torch.Tensor],
+        sites: Sequence[Site],
     ) -> dict[str, Hessian]:
-        """Site name -> H of what the linears of the site multiply in a layer."""
+        """Site name -> H of what the linears of the site multiply in a layer.
+
+        Args:
+            layer: its index in the tower.
+            hidden: per batch, its input [samples, positions, channels].
+            weights: per batch, [samples, positions] float, how much a position counts
+                (0 = padding).
+            sites: those to look at.
+        """
         hessians = {site.name: Hessian(site.channels) for site in sites}
         self.layer_forwards += 1
-        for call, weights, state in zip(self.calls, self.weights, hidden, strict=True):
+        for call, share, state in zip(self.calls, weights, hidden, strict=True):
             hooks = {
-                site.linears[0]: self._hook(hessians[site.name], call.valid, weights)
+                site.linears[0]: self._hook(hessians[site.name], call.valid, share)
                 for site in sites
             }
             with _pre_hooks(self.model, hooks):

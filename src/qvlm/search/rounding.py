@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 
 import torch
 
-from qvlm.artefacts import ClipPlan, Site, Tower
+from qvlm.artefacts import ClipPlan, Site, Tower, Verdict
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import RoundingGuard, RoundingOutcome, RoundingSeconds, SiteRounding
 from qvlm.models.replay import TowerInput, catch_first_hidden, catch_inputs
 from qvlm.numerics.hessian import Hessian, error_feedback
 from qvlm.numerics.rounding import round_gptq, split_rows
 from qvlm.schemes import RoundingSettings
-from qvlm.search.guard import Guard, Verdict
+from qvlm.search.guard import Guard
 from qvlm.search.inputs import TowerRun
 from qvlm.search.install import Installer
-from qvlm.search.weights import token_weights
+from qvlm.search.weights import TokenWeights
 
 Progress = Callable[[int, int], None]
 
@@ -31,6 +31,7 @@ class _Run:
 
     installer: Installer
     clips: ClipPlan
+    weights: TokenWeights
     sites: list[SiteRounding] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     layer_forwards: float = 0.0
@@ -76,9 +77,10 @@ def round_model(
         progress: told the layers that are done.
     """
     begin = time.perf_counter()
-    run = _Run(installer, clips)
     model, model_map = installer.model, installer.model_map
     installer.restore()
+    run = _Run(installer, clips, _token_weights(installer, batches))
+    run.layer_forwards += run.weights.forward_equivalents * run.layers
     guard = nearest = None
     with run.timed("guard"):
         if guard_batches:
@@ -132,7 +134,7 @@ def _round_tower(
     """Rounds one tower, yielding after each layer; `inputs` maps batch index -> its calls."""
     model, model_map = run.installer.model, run.installer.model_map
     calls = list(inputs.values())
-    tower_run = TowerRun(model, tower, calls, _weights(run, batches, inputs))
+    tower_run = TowerRun(model, tower, calls)
     with run.timed("forwards"):
         hidden = [catch_first_hidden(model, tower, batches[index]) for index in inputs]
     names = [candidate.name for candidate in model_map.towers]
@@ -140,11 +142,12 @@ def _round_tower(
         len(before.layers) for before in model_map.towers[: names.index(tower.name)]
     )
     for layer in range(len(tower.layers)):
+        weights = run.weights.after(tower, layer, dict(zip(inputs, hidden, strict=True)))
         sites = model_map.sites_of(tower.name, layer)
         looks = [sites] if run.settings.passes == "layer" else [(site,) for site in sites]
         for seen in filter(None, looks):
             with run.timed("forwards"):
-                hessians = tower_run.hessians(layer, hidden, seen)
+                hessians = tower_run.hessians(layer, hidden, weights, seen)
             for site in seen:
                 _round_site(run, site, hessians.pop(site.name))
         if layer + 1 < len(tower.layers):
@@ -201,24 +204,17 @@ def _judge(run: _Run, guard: Guard, nearest: Verdict, samples: int) -> RoundingG
         rounded = guard.judge(run.installer.model)
     # Full precision, nearest and rounded, over the guard's samples.
     run.layer_forwards += 3 * guard.samples / samples * run.layers
-    fell_back = rounded.worse_than(nearest)
+    fell_back = nearest.better_than(rounded)
     if fell_back:
         run.installer.install_plan(run.clips)
     return RoundingGuard(
         samples=guard.samples,
-        nearest_answer_loss=nearest.answer_loss,
-        nearest_kl=nearest.kl,
-        rounded_answer_loss=rounded.answer_loss,
-        rounded_kl=rounded.kl,
+        nearest=nearest,
+        rounded=rounded,
         fell_back=fell_back,
     )
 
 
-def _weights(
-    run: _Run, batches: Sequence[Batch], inputs: dict[int, TowerInput]
-) -> list[torch.Tensor]:
-    """Weight of every position that a tower runs on, per batch."""
-    if all(call.valid is None for call in inputs.values()):
-        return [torch.ones(call.hidden.shape[:-1]) for call in inputs.values()]
-    of_batch = token_weights(batches, run.settings.token_weights)
-    return [of_batch[index] for index in inputs]
+def _token_weights(installer: Installer, batches: Sequence[Batch]) -> TokenWeights:
+    kind = installer.recipe.rounding.token_weights
+    return TokenWeights(kind, installer.model, installer.model_map.towers, batches)

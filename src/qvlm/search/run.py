@@ -12,7 +12,6 @@ from qvlm.artefacts.calibration import Batch
 from qvlm.models.replay import catch_inputs
 from qvlm.search.guard import Guard
 from qvlm.search.install import Installer
-from qvlm.search.sensitivity import FORWARD_EQUIVALENTS, Sensitivity
 from qvlm.search.settle import settle
 from qvlm.search.state import SearchState, start_indices
 from qvlm.search.tower import search_tower
@@ -42,16 +41,15 @@ def search(
     model, towers = installer.model, installer.model_map.towers
     settings = installer.recipe.search
     guard = Guard(model, guard_batches) if guard_batches else None
-    by_gradient = settings.token_weights == "gradient" and settings.strategy != "none"
-    sensitivity = Sensitivity(model, towers, batches) if by_gradient else None
+    # Without a search the losses are only recorded: no backward pass for them.
+    kind = settings.token_weights if settings.strategy != "none" else "uniform"
     state = SearchState(
         installer=installer,
         start=start_indices(installer.stats, settings.start),
         batches=batches,
-        weights=TokenWeights(settings.token_weights, batches, sensitivity),
+        weights=TokenWeights(kind, model, towers, batches),
     )
-    if by_gradient:
-        state.layer_forwards += FORWARD_EQUIVALENTS * state.layers
+    state.layer_forwards += state.weights.forward_equivalents * state.layers
     caught = [catch_inputs(model, towers, batch) for batch in batches]
     state.layer_forwards += state.layers
     total = sum(len(tower_plan.blocks) for tower_plan in plan.towers)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import nn
 
 from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import PADDING, Batch
 from qvlm.models.replay import TOKEN_TOWERS
-from qvlm.search.sensitivity import Sensitivity
+from qvlm.search.sensitivity import FORWARD_EQUIVALENTS, Sensitivity
 
 ANSWER = 3
 """Class, beside PADDING, TEXT and IMAGE, of positions whose next token is of the answer."""
@@ -31,11 +32,14 @@ class TokenWeights:
     """
 
     def __init__(
-        self, kind: str, batches: Sequence[Batch], sensitivity: Sensitivity | None = None
+        self, kind: str, model: nn.Module, towers: Sequence[Tower], batches: Sequence[Batch]
     ) -> None:
-        """Takes the batches of the search; `gradient` needs their sensitivity."""
-        self._tokens = _class_weights(batches, kind) if sensitivity is None else []
-        self._sensitivity = sensitivity
+        """Looks at the batches; `gradient` runs the model, which is in full precision, on them."""
+        by_gradient = kind == "gradient"
+        self._sensitivity = Sensitivity(model, towers, batches) if by_gradient else None
+        self._tokens = [] if by_gradient else _class_weights(batches, kind)
+        self.forward_equivalents = FORWARD_EQUIVALENTS if by_gradient else 0.0
+        """What that cost."""
 
     def after(
         self, tower: Tower, layer: int, hidden: Mapping[int, torch.Tensor]
