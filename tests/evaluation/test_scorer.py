@@ -42,7 +42,7 @@ from tiny.scienceqa import sample
     ],
 )
 def test_parser(text: str, expected: int | None) -> None:
-    assert scorer.parse(text, 3) == expected
+    assert scorer.parse(text, sample()) == expected
 
 
 IMAGE = Path("x.png")
