@@ -99,7 +99,7 @@ def test_a_sample_without_an_answer_is_an_error() -> None:
 
 
 def test_tasks_are_found_by_name_and_alias() -> None:
-    assert task_names() == ("picoscience", "scienceqa")
+    assert task_names() == ("picoscience", "scienceqa", "smolqa")
     assert load_task("picoscience") == load_task("scienceqa")
     assert load_task("scienceqa").load_scorer().parse is scorer.parse
     with pytest.raises(DataError, match=r"'sciencqa' is unknown \(did you mean 'scienceqa'\?\)"):

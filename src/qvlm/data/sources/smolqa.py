@@ -7,7 +7,6 @@ from pathlib import Path
 
 from qvlm.data.sample import Sample
 from qvlm.errors import DataError
-from qvlm.reference.smolqa.write import QUESTIONS, split_directory
 
 
 def read(fashion: Path | None, split: str) -> list[Sample]:
@@ -23,6 +22,9 @@ def read(fashion: Path | None, split: str) -> list[Sample]:
             cached copy is damaged.
         OutputError: the cache cannot be written.
     """
+    # Here, so that importing `qvlm.data` imports no image library.
+    from qvlm.reference.smolqa.write import QUESTIONS, split_directory
+
     directory = split_directory(fashion, split)
     path = directory / QUESTIONS
     try:

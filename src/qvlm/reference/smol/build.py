@@ -115,7 +115,9 @@ def assemble(
     return model, build_processor(tokenizer)
 
 
-def build(output: Path | None = None, lm: Path | None = None) -> tuple[Path, str]:
+def build(
+    output: Path | None = None, lm: Path | None = None, weights: Path = WEIGHTS
+) -> tuple[Path, str]:
     """Builds smol-llava; returns the new directory and where the language model came from.
 
     The directory appears complete or not at all.
@@ -123,6 +125,7 @@ def build(output: Path | None = None, lm: Path | None = None) -> tuple[Path, str
     Args:
         output: where to; None = `default_directory()`.
         lm: the language model (see `obtain`).
+        weights: the parts to put together with it.
 
     Raises:
         OutputError: the directory exists already or cannot be written.
@@ -132,11 +135,11 @@ def build(output: Path | None = None, lm: Path | None = None) -> tuple[Path, str
     if directory.exists():
         raise OutputError(f"'{directory}' exists already: remove it, or choose a new directory")
     language = obtain(lm)
-    model, processor = assemble(language, load_file(WEIGHTS))
+    model, processor = assemble(language, load_file(weights))
     record = {
         "model": NAME,
         "language_model": language.source,
-        "weights_sha256": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
     save(directory, model, processor, record)
     return directory, language.source

@@ -27,7 +27,7 @@ def resize(picture: Image.Image) -> np.ndarray:
     """Returns the picture as the model's processor resizes it, uint8 [3, 64, 64]."""
     size = (IMAGE_SIZE, IMAGE_SIZE)
     small: np.ndarray = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-    return small.transpose(2, 0, 1)
+    return np.moveaxis(small, 2, 0)
 
 
 def normalise(pictures: torch.Tensor) -> torch.Tensor:
