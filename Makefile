@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test check format bench reference clean
+.PHONY: demo test check format bench reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -39,6 +39,10 @@ bench: $(READY) ## Slow tests and the figures in benchmarks/
 
 reference: $(READY) ## Train pico-llava again (under an hour on 2 cores)
 	$(BIN)/python -m qvlm.reference.train --output runs/reference --seed 0
+
+reference-smol: $(READY) ## Train smol-llava's own parts again (about 80 minutes of one core)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,smol]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m qvlm.reference.smol.train --output runs/smol-llava --seed 0
 
 clean:
 	rm -rf $(VENV) build runs

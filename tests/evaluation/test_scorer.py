@@ -42,7 +42,7 @@ from tiny.scienceqa import sample
     ],
 )
 def test_parser(text: str, expected: int | None) -> None:
-    assert scorer.parse(text, 3) == expected
+    assert scorer.parse(text, sample()) == expected
 
 
 IMAGE = Path("x.png")
@@ -99,7 +99,7 @@ def test_a_sample_without_an_answer_is_an_error() -> None:
 
 
 def test_tasks_are_found_by_name_and_alias() -> None:
-    assert task_names() == ("picoscience", "scienceqa")
+    assert task_names() == ("picoscience", "scienceqa", "smolqa")
     assert load_task("picoscience") == load_task("scienceqa")
     assert load_task("scienceqa").load_scorer().parse is scorer.parse
     with pytest.raises(DataError, match=r"'sciencqa' is unknown \(did you mean 'scienceqa'\?\)"):

@@ -13,9 +13,12 @@ def evaluate(
         str, typer.Argument(help="A quantized run directory, or any model that quantize takes.")
     ],
     data: Annotated[
-        str, typer.Option(help="Questions: picoscience, or scienceqa:DIR.")
+        str, typer.Option(help="Questions: picoscience, smolqa, or scienceqa:DIR.")
     ] = "picoscience",
     split: Annotated[str, typer.Option(help="Split to score.")] = "test",
+    task: Annotated[
+        str | None, typer.Option(help="Rules of scoring; by default those of the data.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Only N questions, drawn with a fixed seed.", min=1)
     ] = None,
@@ -35,8 +38,8 @@ def evaluate(
 ) -> None:
     """Score a model: accuracy by subject and context with 95 % intervals, greedy decoding.
 
-    Columns are ScienceQA's: NAT SOC LAN (subject), TXT IMG NO (context), average. An answer
-    that cannot be parsed counts as wrong.
+    Columns are the task's; ScienceQA's are NAT SOC LAN (subject), TXT IMG NO (context), average.
+    An answer that cannot be parsed counts as wrong.
     """
     from rich.console import Console
 
@@ -51,6 +54,7 @@ def evaluate(
     with progress_display() as progress:
         scores = pipeline.evaluate(
             model,
+            task=task,
             data=data,
             split=split,
             limit=limit,

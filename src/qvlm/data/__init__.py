@@ -7,7 +7,7 @@ Imports neither torch nor transformers; `qvlm.data.batches` (tensors) and `qvlm.
 from qvlm.data.prompts import answer_text, user_text
 from qvlm.data.sample import Sample
 from qvlm.data.select import check_disjoint, choose, split_guard
-from qvlm.data.sources import open_source
+from qvlm.data.sources import open_source, task_of
 
 __all__ = [
     "Sample",
@@ -16,5 +16,6 @@ __all__ = [
     "choose",
     "open_source",
     "split_guard",
+    "task_of",
     "user_text",
 ]

@@ -2,6 +2,7 @@
 
 Source of the wording: LLaVA-1.5's ScienceQA evaluation (`--single-pred-prompt`), whose suffix is
 `SUFFIX`. A processor without a chat template gets LLaVA-1.5's own form, `USER: ... ASSISTANT:`.
+An open question is asked as it stands.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ PLACEHOLDER = "<image>"
 
 
 def question_text(sample: Sample) -> str:
-    """Hint, question, lettered choices and the instruction; nothing about the image."""
+    """Hint, question, lettered choices and the instruction; nothing about the image.
+
+    An open question is hint and question alone.
+    """
     hint = f"{sample.hint}\n" if sample.hint else ""
+    if sample.open:
+        return f"{hint}{sample.question}"
     choices = "".join(
         f"{letter}. {choice}\n" for letter, choice in zip(LETTERS, sample.choices, strict=False)
     )
@@ -31,8 +37,8 @@ def user_text(sample: Sample, has_image: bool) -> str:
 
 
 def answer_text(sample: Sample) -> str:
-    """The letter of the correct choice."""
-    return LETTERS[sample.answer]
+    """The letter of the correct choice; of an open question, the answer's words."""
+    return sample.choices[sample.answer] if sample.open else LETTERS[sample.answer]
 
 
 def render(sample: Sample, processor: Any) -> str:
@@ -64,8 +70,8 @@ def render(sample: Sample, processor: Any) -> str:
 
 
 def teacher_forced(prompt: str, sample: Sample, eos: str | None) -> str:
-    """The prompt followed by the answer's letter and the end-of-sequence token."""
-    # A template that ends in a blank ("assistant\n") wants the letter at once; "ASSISTANT:"
+    """The prompt followed by the answer and the end-of-sequence token."""
+    # A template that ends in a blank ("assistant\n") wants the answer at once; "ASSISTANT:"
     # is followed by a blank, as in training.
     separator = "" if prompt[-1:].isspace() else " "
     return f"{prompt}{separator}{answer_text(sample)}{eos or ''}"

@@ -1,4 +1,4 @@
-"""One multiple-choice question with or without an image."""
+"""One question with or without an image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 class Sample:
     """A question, its choices and where its image is.
 
+    A multiple-choice question shows its choices and is answered with a letter. An open question
+    shows none and is answered in words; `choices` then holds every answer that can be right.
+
     Attributes:
         id: name inside its split.
         question: what is asked.
-        choices: 2 to 26 options.
+        choices: 2 to 26 options; of an open question, the possible answers.
         answer: index into `choices`.
         hint: context to read first, "" where there is none.
         image: file, or None for a text-only question.
@@ -25,6 +28,7 @@ class Sample:
         grade: "grade1" .. "grade12".
         topic: finer than the subject.
         split: the part of the data set that owns the sample (`train` also for a `minitrain`).
+        open: answered in words, without seeing the choices.
     """
 
     id: str
@@ -37,6 +41,7 @@ class Sample:
     grade: str
     topic: str
     split: str
+    open: bool = False
 
     @property
     def key(self) -> str:
@@ -46,5 +51,6 @@ class Sample:
     @property
     def fingerprint(self) -> str:
         """Hash of key and text: the same sample wherever its data set lies."""
+        # Whether it is open shows in its prompt and not here: a key is open or not, never both.
         parts = (self.key, self.question, self.hint, *self.choices)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

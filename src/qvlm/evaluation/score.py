@@ -26,7 +26,7 @@ def judge(
     for sample in samples:
         if sample.key not in answers:
             raise DataError(f"sample {sample.key} has no answer: evaluate it first")
-        choice = scorer.parse(answers[sample.key], len(sample.choices))
+        choice = scorer.parse(answers[sample.key], sample)
         verdicts[sample.key] = None if choice is None else choice == sample.answer
     return verdicts
 

@@ -15,9 +15,11 @@ from torch import nn
 from qvlm.artefacts.checkpoint import QUANT_METHOD
 from qvlm.errors import ModelError, WeightsError
 from qvlm.models.registry import adapter_for
-from qvlm.reference import pico_llava_path
+from qvlm.reference import cache_directory, pico_llava_path
 
 BUNDLED = "pico-llava"
+BUILT = "smol-llava"
+"""Built into the cache by `qvlm reference build smol-llava`."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -42,7 +44,7 @@ def load_model(name: str | Path, *, trust_remote_code: bool = False) -> LoadedMo
     """Loads a model and its processor.
 
     Args:
-        name: `pico-llava`, a directory or a hub id.
+        name: `pico-llava`, `smol-llava`, a directory or a hub id.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:
@@ -66,6 +68,8 @@ def resolve(name: str | Path) -> str | Path:
     """
     if str(name) == BUNDLED:
         return pico_llava_path()
+    if str(name) == BUILT:
+        return _built()
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -76,8 +80,19 @@ def resolve(name: str | Path) -> str | Path:
     if _HUB_ID.fullmatch(str(name)):
         return str(name)
     raise ModelError(
-        f"model '{name}' does not exist: give a directory, a hub id (org/name) or '{BUNDLED}'"
+        f"model '{name}' does not exist: give a directory, a hub id (org/name), '{BUNDLED}' "
+        f"or '{BUILT}'"
     )
+
+
+def _built() -> Path:
+    """The built smol-llava's directory."""
+    directory = cache_directory() / BUILT
+    if not (directory / "config.json").is_file():
+        raise ModelError(
+            f"{BUILT} has not been built yet ('{directory}'): run `qvlm reference build {BUILT}`"
+        )
+    return directory
 
 
 def read_processor(source: str | Path, trust_remote_code: bool = False) -> Any:

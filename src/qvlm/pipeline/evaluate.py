@@ -9,7 +9,7 @@ from pathlib import Path
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Scores
 from qvlm.artefacts.store import read_json, write_json
-from qvlm.data import check_disjoint, open_source
+from qvlm.data import check_disjoint, open_source, task_of
 from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation import evaluate as score
 from qvlm.models.load import directory_of, resolve
@@ -21,7 +21,7 @@ from qvlm.runtime.load import is_quantized
 
 def evaluate(
     model: str | Path,
-    task: str = "scienceqa",
+    task: str | None = None,
     data: str = "picoscience",
     split: str = "test",
     *,
@@ -38,7 +38,7 @@ def evaluate(
 
     Args:
         model: a run directory of `quantize`, or any model that `quantize` takes.
-        task: how answers are asked for and scored.
+        task: how answers are scored; None = by the rules of the data.
         data: data source of questions.
         split: which of its splits.
         limit: only that many questions, drawn with a fixed seed.
@@ -64,7 +64,7 @@ def evaluate(
     scores = score(
         generator,
         samples,
-        task=task,
+        task=task_of(data) if task is None else task,
         batch_size=batch_size,
         answers=None if answers is None else Path(answers),
         model_fingerprint=fingerprint(model, arithmetic),

@@ -44,10 +44,12 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Group:
 
 def _accuracy_table(rows: Sequence[ComparisonRow]) -> Table:
     values = [row.scores for row in rows]
-    table = make_table(_title(values), ["method", "bits", *PAPER_COLUMNS, OVERALL])
+    known = list(dict.fromkeys(name for one in values for name in one.columns))
+    names = [name for name in PAPER_COLUMNS if name in known] or known[:-1]
+    table = make_table(_title(values), ["method", "bits", *names, OVERALL])
     for row in rows:
         columns = row.scores.columns
-        cells = [_accuracy(columns.get(n), n == OVERALL) for n in (*PAPER_COLUMNS, OVERALL)]
+        cells = [_accuracy(columns.get(n), n == OVERALL) for n in (*names, OVERALL)]
         add_row(table, [_label(row.method, row.scores), row.scheme, *cells])
     notes = [f"{row.method}: {row.notes}" for row in rows if row.notes]
     set_caption(table, [*_caption(values), *notes])

@@ -6,23 +6,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qvlm.data.sample import Sample
-from qvlm.data.sources import scienceqa
+from qvlm.data.sources import scienceqa, smolqa
 from qvlm.errors import DataError, nearest
 
 BUNDLED = "picoscience"
 """The data set that comes with qvlm, in ScienceQA's layout."""
 
-READERS: dict[str, Callable[[Path, str], list[Sample]]] = {"scienceqa": scienceqa.read}
+READERS: dict[str, Callable[[Path, str], list[Sample]]] = {
+    "scienceqa": scienceqa.read,
+    "smolqa": smolqa.read,
+}
 """Name before the colon -> reader of a directory and a split."""
 
-FORMS = f"'scienceqa:/path/to/ScienceQA', a directory that holds problems.json, or '{BUNDLED}'"
+GENERATED = "smolqa"
+"""Made on first use from Fashion-MNIST's photographs and PicoScience's pictures."""
+
+FORMS = (
+    f"'scienceqa:/path/to/ScienceQA', a directory that holds problems.json, '{BUNDLED}', "
+    f"'{GENERATED}' or '{GENERATED}:/path/to/fashion-mnist'"
+)
+
+
+def task_of(spec: str) -> str:
+    """Returns the task that scores a source's questions, unless the user names another."""
+    return GENERATED if spec.partition(":")[0] == GENERATED else "scienceqa"
 
 
 def open_source(spec: str, split: str) -> list[Sample]:
     """Returns all samples of a split.
 
     Args:
-        spec: `picoscience`, `scienceqa:DIRECTORY` or a directory in ScienceQA's layout.
+        spec: `picoscience`, `smolqa`, `smolqa:DIRECTORY` (of Fashion-MNIST's files),
+            `scienceqa:DIRECTORY` or a directory in ScienceQA's layout.
         split: for instance `train`, `val` or `test`.
 
     Raises:
@@ -33,6 +48,8 @@ def open_source(spec: str, split: str) -> list[Sample]:
         from qvlm.reference.picoscience import default_dataset
 
         return scienceqa.read(default_dataset(), split)
+    if spec == GENERATED:
+        return smolqa.read(None, split)
     name, colon, path = spec.partition(":")
     if colon and name in READERS:
         if not path:

