@@ -82,7 +82,4 @@ def test_the_guard_decides_which_weights_are_written(runs: dict[str, Path]) -> N
     guard = outcome.guard
     assert guard is not None
     assert guard.samples == 2
-    worse = (
-        guard.rounded_answer_loss > guard.nearest_answer_loss or guard.rounded_kl > guard.nearest_kl
-    )
-    assert guard.fell_back == worse
+    assert guard.fell_back == guard.nearest.better_than(guard.rounded)

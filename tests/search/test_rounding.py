@@ -172,16 +172,19 @@ def test_sites_of_a_layer_see_the_rounded_sites_before_them(
     kept: dict[str, tuple[list[torch.Tensor], Hessian]] = {}
     plain = TowerRun.hessians
 
-    def spy(self: TowerRun, layer: int, hidden: Any, sites: Any) -> dict[str, Hessian]:
-        found = plain(self, layer, hidden, sites)
-        kept.update({name: (self, layer, hidden, hessian) for name, hessian in found.items()})
+    def spy(
+        self: TowerRun, layer: int, hidden: Any, weights: Any, sites: Any
+    ) -> dict[str, Hessian]:
+        found = plain(self, layer, hidden, weights, sites)
+        for name, hessian in found.items():
+            kept[name] = (self, layer, hidden, weights, hessian)
         return found
 
     monkeypatch.setattr(TowerRun, "hessians", spy)
     bench.round()
     site = bench.model_map.sites_of("language", 2)[-1]
-    run, layer, hidden, hessian = kept[site.name]
-    again = plain(run, layer, hidden, [site])[site.name]
+    run, layer, hidden, weights, hessian = kept[site.name]
+    again = plain(run, layer, hidden, weights, [site])[site.name]
     assert torch.equal(hessian.matrix, again.matrix)
 
 
@@ -194,7 +197,7 @@ def test_the_guard_goes_back_to_nearest_when_the_rounded_model_answers_worse(
     outcome = bench.round(guard=True)
     assert outcome.guard is not None
     assert outcome.guard.fell_back
-    assert (outcome.guard.nearest_answer_loss, outcome.guard.rounded_answer_loss) == (1.0, 2.0)
+    assert (outcome.guard.nearest.answer_loss, outcome.guard.rounded.answer_loss) == (1.0, 2.0)
     final = bench.installer.final(bench.clips)
     for site in bench.model_map.sites:
         index = bench.installer.index_of(site, bench.clips)
@@ -213,9 +216,9 @@ def test_the_guard_compares_nearest_with_rounded(tmp_path: Path) -> None:
     outcome = bench.round(guard=True)
     assert outcome.guard is not None
     assert outcome.guard.samples == 6
-    assert outcome.guard.nearest_kl == pytest.approx(nearest.kl, rel=1e-5)
+    assert outcome.guard.nearest.kl == pytest.approx(nearest.kl, rel=1e-5)
     if not outcome.guard.fell_back:
-        assert outcome.guard.rounded_kl == pytest.approx(guard.judge(bench.model).kl, rel=1e-5)
+        assert outcome.guard.rounded.kl == pytest.approx(guard.judge(bench.model).kl, rel=1e-5)
 
 
 def test_restoring_brings_full_precision_back_and_keeps_what_was_rounded(tmp_path: Path) -> None:
