@@ -1,0 +1,180 @@
+"""What every part of the method adds, over calibration seeds: the table of the ablation.
+
+    python benchmarks/ablation/run.py MODEL --source SOURCE --width w4a4 --split val \
+        --seeds 0 1 2 --questions 1000 --output benchmarks/ablation/results/NAME.json [VARIANT ...]
+
+Defaults are chosen on `val`; `test` is for the final table. A run adds to the file that is there:
+what it holds already is not measured again. `table.py` turns the files into README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from judge import Judge
+from variants import VARIANTS
+
+from qvlm import machine
+from qvlm.artefacts import BlockPlan, ClipPlan, ModelMap
+from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.statistics import ActivationStats
+from qvlm.data import Sample, choose, open_source, split_guard
+from qvlm.data.batches import calibration_batches
+from qvlm.models import LoadedModel, describe, load_model
+from qvlm.observe import observe
+from qvlm.partition import plan_blocks
+from qvlm.pipeline.progress import silent
+from qvlm.pipeline.vision import train_vision
+from qvlm.schemes import Recipe, load_recipe
+from qvlm.search import Installer, round_model, search
+
+
+@dataclass
+class Calibration:
+    """One seed's samples, and what its variants share: searches that differ in rounding only."""
+
+    loaded: LoadedModel
+    source: str
+    width: str
+    seed: int
+    searched: dict[str, ClipPlan] = field(default_factory=dict)
+    observed: dict[str, ActivationStats] = field(default_factory=dict)
+
+    def measure(self, overrides: tuple[str, ...], judge: Judge) -> dict[str, Any]:
+        """Quantizes by a variant, judges, and restores the model."""
+        recipe = load_recipe(self.width, (*overrides, f"seed={self.seed}"))
+        tower = self.loaded.model.get_submodule("model.vision_tower")
+        original = copy.deepcopy(tower.state_dict())
+        try:
+            return self._measure(recipe, judge)
+        finally:
+            tower.load_state_dict(original)
+
+    def _measure(self, recipe: Recipe, judge: Judge) -> dict[str, Any]:
+        settings = recipe.calibration
+        samples = choose(open_source(self.source, "train"), settings.samples, self.seed)
+        used, guard = split_guard(samples, settings.guard_fraction, self.seed)
+        batches, held = self._batches(used, recipe), self._batches(guard, recipe)
+        model_map = describe(self.loaded.model, recipe)
+        stats = self._observe(recipe, model_map, batches)
+        plan = _plan(recipe, model_map, stats)
+        record: dict[str, Any] = {}
+        if recipe.vision_optimization is not None:
+            vision, stats, plan = train_vision(
+                self.loaded,
+                model_map,
+                recipe,
+                used,
+                stats,
+                plan,
+                lambda: observe(self.loaded.model, model_map, recipe, batches),
+                silent,
+            )
+            record["vision"] = vision.plan.model_dump(mode="json")
+        installer = Installer(self.loaded.model, model_map, recipe, stats)
+        key = _nearest(recipe).model_dump_json()
+        if key not in self.searched or recipe.vision_optimization is not None:
+            self.searched[key] = search(installer, plan, batches, held)
+        clips = self.searched[key]
+        installer.install_plan(clips)
+        if recipe.language is not None and recipe.language.weights.rounding == "gptq":
+            outcome = round_model(installer, clips, batches, held)
+            record["rounding"] = {
+                "seconds": outcome.seconds,
+                "forward_equivalents": outcome.forward_equivalents,
+                "fell_back": outcome.guard.fell_back if outcome.guard else None,
+            }
+        record |= judge(self.loaded.model)
+        installer.restore()
+        return record | {
+            "observe_seconds": stats.seconds,
+            "search_seconds": clips.seconds,
+            "search_forwards": clips.forward_equivalents,
+            "blocks": {tower.tower: len(tower.blocks) for tower in plan.towers},
+            "guard": clips.guard.model_dump(mode="json") if clips.guard else None,
+        }
+
+    def _observe(
+        self, recipe: Recipe, model_map: ModelMap, batches: list[Batch]
+    ) -> ActivationStats:
+        schemes = [recipe.language, recipe.projector, recipe.vision]
+        activations = [scheme and scheme.activations for scheme in schemes]
+        key = repr((activations, recipe.search.percentiles, recipe.calibration, recipe.partition))
+        if key not in self.observed:
+            self.observed[key] = observe(self.loaded.model, model_map, recipe, batches)
+        return self.observed[key]
+
+    def _batches(self, samples: list[Sample], recipe: Recipe) -> list[Batch]:
+        size = recipe.calibration.batch_size
+        return calibration_batches(samples, self.loaded.processor, size) if samples else []
+
+
+def _plan(recipe: Recipe, model_map: ModelMap, stats: ActivationStats) -> BlockPlan:
+    layers = {t.name: len(t.layers) for t in model_map.towers if model_map.sites_of(t.name)}
+    return plan_blocks(layers, stats.dependency, recipe.partition)
+
+
+def _nearest(recipe: Recipe) -> Recipe:
+    """The recipe as far as it decides the search."""
+    towers = {}
+    for name in ("language", "projector", "vision"):
+        scheme = getattr(recipe, name)
+        weights = scheme.weights.model_copy(update={"rounding": "nearest"})
+        towers[name] = scheme.model_copy(update={"weights": weights})
+    plain = Recipe().rounding
+    return recipe.model_copy(update={"name": "", "rounding": plain, **towers})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("variants", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--source", default="picoscience")
+    parser.add_argument("--width", default="w4a4")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--questions", type=int, default=1000)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_flush_denormal(True)
+    loaded = load_model(args.model)
+    judge = Judge(loaded.model, loaded.processor, args.source, args.split, args.questions)
+    setting = {
+        "model": args.model,
+        "source": args.source.partition(":")[0],
+        "width": args.width,
+        "split": args.split,
+        "questions": args.questions,
+    }
+    record: dict[str, Any] = setting | {"full_precision": judge(loaded.model), "runs": {}}
+    if args.output.is_file():
+        earlier = json.loads(args.output.read_text())
+        if {name: earlier[name] for name in setting} != setting:
+            raise SystemExit(f"{args.output} holds another setting: choose another file")
+        record = earlier
+    record |= {"versions": machine.versions(), "machine": machine.description()}
+    for seed in args.seeds:
+        calibration = Calibration(loaded, args.source, args.width, seed)
+        for name in args.variants:
+            runs = record["runs"].setdefault(name, {})
+            if str(seed) in runs:
+                continue
+            runs[str(seed)] = calibration.measure(VARIANTS[name], judge)
+            args.output.parent.mkdir(parents=True, exist_ok=True)
+            args.output.write_text(json.dumps(record, indent=1) + "\n")
+            print(f"seed {seed} {name}: {_line(runs[str(seed)])}", flush=True)
+
+
+def _line(run: dict[str, Any]) -> str:
+    seconds = f"search {run['search_seconds']:.0f} s, {run['search_forwards']:.1f} forwards"
+    return f"{run['accuracy']:.2f} %, KL {run['kl']:.4f}, {seconds}, blocks {run['blocks']}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Turns results/*.json into README.md: mean over calibration seeds with a 95 % interval."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Two-sided 95 % quantile of Student's t for that many runs (n - 1 degrees of freedom)."""
+COLUMNS = "| variant | seeds | accuracy, % | KL, nats | search, s | forwards | blocks |"
+
+
+def main() -> None:
+    lines = [
+        "# Ablation\n",
+        "Mean over calibration seeds, +- the half width of its 95 % interval (Student's t over the "
+        "seeds: the noise of the calibration draw, not that of the questions). Accuracy: every "
+        "token of the answer is the most likely one, which is an exact match of greedy decoding. "
+        "KL to full precision per answer token. Search: seconds and forward equivalents of the "
+        "search stage. Blocks: of the language model. Written by `table.py` from `results/`; "
+        "`run.py` measures, `variants.py` says what a variant is.\n",
+    ]
+    for path in sorted((HERE / "results").glob("*.json")):
+        lines += _section(path.stem, json.loads(path.read_text()))
+    (HERE / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def _section(name: str, record: dict[str, Any]) -> list[str]:
+    machine = record["machine"]
+    return [
+        f"## {name}\n",
+        f"{record['model']}, {record['width']}, {record['questions']} questions of "
+        f"{record['source']} ({record['split']}); full precision "
+        f"{record['full_precision']['accuracy']:.2f} %. {machine['processor']}, "
+        f"{machine['threads']} thread(s) per process.\n",
+        COLUMNS,
+        "|---" * (COLUMNS.count("|") - 1) + "|",
+        *(_row(variant, list(runs.values())) for variant, runs in record["runs"].items()),
+        "",
+    ]
+
+
+def _row(variant: str, runs: list[dict[str, Any]]) -> str:
+    blocks = "/".join(str(run["blocks"].get("language", 0)) for run in runs)
+    return (
+        f"| {variant} | {len(runs)} | {_mean(runs, 'accuracy', 2)} | {_mean(runs, 'kl', 4)} | "
+        f"{_mean(runs, 'search_seconds', 1)} | {_mean(runs, 'search_forwards', 1)} | {blocks} |"
+    )
+
+
+def _mean(runs: list[dict[str, Any]], key: str, digits: int) -> str:
+    values = [float(run[key]) for run in runs]
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    if len(values) not in STUDENT:
+        return mean
+    half = STUDENT[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean} +- {half:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()

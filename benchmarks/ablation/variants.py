@@ -1,0 +1,56 @@
+"""The variants of the ablation: name -> changes of the width's preset.
+
+All start from `PAPER_FREE`: nothing beyond the paper's pieces, so that each line adds one thing.
+"""
+
+from __future__ import annotations
+
+_PLAIN = (
+    "search.objective=normalized",
+    "search.token_weights=uniform",
+    "search.start=lp",
+    "vision_optimization=null",
+    "calibration.guard_fraction=0",
+    *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
+)
+_LAYERS = "partition.proxy=single_layer"
+_BLOCKS = "partition.proxy=entropy"
+_VISION = "vision_optimization={}"
+_GUARD = "calibration.guard_fraction=0.25"
+_GPTQ = tuple(f"{tower}.weights.rounding=gptq" for tower in ("language", "projector", "vision"))
+_PER_TOKEN = tuple(
+    f"{tower}.activations.granularity=per_token" for tower in ("language", "projector", "vision")
+)
+_NO_SEARCH = "search.strategy=none"
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "RTN per token": (*_PLAIN, *_PER_TOKEN, _NO_SEARCH),
+    "min-max": (*_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax"),
+    "lp": (*_PLAIN, _LAYERS, _NO_SEARCH),
+    "baseline (layer-wise)": (*_PLAIN, _LAYERS),
+    "+ CDM": (*_PLAIN, _BLOCKS),
+    "+ CDM, l2": (*_PLAIN, _BLOCKS, "search.objective=l2"),
+    "+ CDM, exhaustive": (*_PLAIN, _BLOCKS, "search.strategy=exhaustive"),
+    "+ VEO": (*_PLAIN, _LAYERS, _VISION),
+    "+ CDM + VEO": (*_PLAIN, _BLOCKS, _VISION),
+    "+ CDM, modality_balanced": (*_PLAIN, _BLOCKS, "search.token_weights=modality_balanced"),
+    "+ CDM, answer": (*_PLAIN, _BLOCKS, "search.token_weights=answer"),
+    "+ CDM, gradient": (*_PLAIN, _BLOCKS, "search.token_weights=gradient"),
+    "+ CDM + guard": (*_PLAIN, _BLOCKS, _GUARD),
+    "+ CDM, gradient + guard": (
+        *_PLAIN,
+        _BLOCKS,
+        _GUARD,
+        "search.token_weights=gradient",
+    ),
+    "+ CDM + gptq": (*_PLAIN, _BLOCKS, *_GPTQ),
+    "min-max + gptq": (*_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ),
+    "+ CDM, gradient + guard + gptq": (
+        *_PLAIN,
+        _BLOCKS,
+        _GUARD,
+        "search.token_weights=gradient",
+        *_GPTQ,
+    ),
+    "default": (),
+}
