@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qvlm.artefacts.plan import BlockPlan, GuardOutcome
+from qvlm.artefacts.vision import VisionPlan
 from qvlm.schemes.layer import Frozen
 
 
@@ -65,6 +66,8 @@ class Result(Frozen):
     skipped: dict[str, str]
     blocks: BlockPlan
     guard: GuardOutcome | None
+    vision: VisionPlan | None = None
+    """What the vision-encoder optimization did, where the recipe asks for it."""
     warnings: tuple[str, ...]
     versions: dict[str, str]
     machine: dict[str, str]

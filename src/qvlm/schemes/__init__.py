@@ -2,7 +2,13 @@
 
 from qvlm.schemes.layer import ActivationScheme, LayerScheme, WeightScheme
 from qvlm.schemes.load import load_recipe, preset_names
-from qvlm.schemes.recipe import CalibrationSettings, PartitionSettings, Recipe, SearchSettings
+from qvlm.schemes.recipe import (
+    CalibrationSettings,
+    PartitionSettings,
+    Recipe,
+    SearchSettings,
+    VisionOptimizationSettings,
+)
 from qvlm.schemes.text import dump_recipe
 
 __all__ = [
@@ -12,6 +18,7 @@ __all__ = [
     "PartitionSettings",
     "Recipe",
     "SearchSettings",
+    "VisionOptimizationSettings",
     "WeightScheme",
     "dump_recipe",
     "load_recipe",

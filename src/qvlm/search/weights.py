@@ -32,9 +32,7 @@ def token_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
 
 def predicts_answer(batch: Batch) -> torch.Tensor:
     """[samples, tokens] bool: positions whose next token belongs to the answer."""
-    mask = torch.zeros_like(batch.labels, dtype=torch.bool)
-    mask[:, :-1] = batch.labels[:, 1:] != -100
-    return mask
+    return batch.predicts_answer
 
 
 def _classes(batch: Batch) -> torch.Tensor:
