@@ -21,6 +21,7 @@ from torch import Tensor
 
 from qvlm.numerics.affine import AffineGrid
 from qvlm.numerics.entropy import band_width
+from qvlm.numerics.precision import at_least_float32
 
 _CHUNK = 2**13
 """Elements at a time, as in `entropy`."""
@@ -140,5 +141,4 @@ def _chunks(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _level_units(x: Tensor, grid: AffineGrid) -> Tensor:
-    wide = x if x.dtype == torch.float64 else x.float()
-    return (wide / grid.scale + grid.zero_point).flatten()
+    return (at_least_float32(x) / grid.scale + grid.zero_point).flatten()

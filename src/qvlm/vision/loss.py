@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qvlm.numerics.precision import at_least_float32
+
 
 @dataclass(frozen=True)
 class LossTerms:
@@ -42,7 +44,7 @@ def answer_term(logits: Tensor, targets: Tensor) -> Tensor:
         logits: [tokens, vocabulary] at the positions that predict an answer token.
         targets: [tokens] int64, those answer tokens.
     """
-    return F.cross_entropy(logits.float(), targets)
+    return F.cross_entropy(at_least_float32(logits), targets)
 
 
 def entropy_term(dependency: Sequence[Tensor], weights: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from qvlm.artefacts import ModelMap
 from qvlm.models.describe import group_size_of
 from qvlm.models.replay import replace_module
 from qvlm.numerics.affine import AffineGrid, per_token_grid
-from qvlm.numerics.folded import fold, folded_matmul
+from qvlm.numerics.folded import folded_matmul
+from qvlm.numerics.precision import at_least_float32
 from qvlm.numerics.weights import quantize_weight
 from qvlm.runtime import quantize_linear
 from qvlm.schemes import ActivationScheme, LayerScheme, Recipe
@@ -65,13 +66,13 @@ class TrainableQuantizedLinear(nn.Module):
         """x [..., in] -> [..., out], in the dtype of x."""
         if not self._switch.quantized:
             return cast(Tensor, self.linear(x))
-        weight = wide(self.linear.weight)
+        weight = at_least_float32(self.linear.weight)
         if self.grid is not None:
-            weight = fold(weight, self.grid.scale)
+            weight = weight * self.grid.scale  # as `numerics.folded.fold`
         rounded: Tensor = _RoundedWeight.apply(  # type: ignore[no-untyped-call]
             weight, self.scheme, self.group_size
         )
-        bias = None if self.linear.bias is None else wide(self.linear.bias)
+        bias = None if self.linear.bias is None else at_least_float32(self.linear.bias)
         return _linear(x, rounded, bias, self.scheme.activations, self.grid)
 
 
@@ -141,7 +142,7 @@ def _linear(
     grid: AffineGrid | None,
 ) -> Tensor:
     """The forward of `SimulatedLinear`, with the straight-through gradient."""
-    values = wide(x)
+    values = at_least_float32(x)
     if activations.bits == FLOAT_BITS:
         y = F.linear(values, weight, bias)
     elif grid is not None:
@@ -150,11 +151,6 @@ def _linear(
         grid = per_token_grid(values.detach(), activations.bits, activations.symmetric)
         y = folded_matmul(_centred(values, grid) * grid.scale, weight, bias)
     return y.to(x.dtype)
-
-
-def wide(x: Tensor) -> Tensor:
-    """Returns x in float32, or as it is where it has more digits."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _centred(x: Tensor, grid: AffineGrid) -> Tensor:
