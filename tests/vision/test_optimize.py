@@ -80,7 +80,9 @@ def test_without_entropy_and_error_it_is_plain_fine_tuning(tmp_path: Path) -> No
             plain.model(**batch.inputs, labels=batch.labels).loss.backward()
             optimizer.step()
     for name, tensor in tensors.items():
-        # AdamW's first steps have the size of the learning rate: compare far below that.
+        if name.endswith("k_proj.bias"):
+            continue  # softmax takes its gradient away, and AdamW makes steps of what noise is left
+        # The first steps have the size of the learning rate, 1e-3: compare far below that.
         torch.testing.assert_close(tensor, named[name].detach(), rtol=0, atol=1e-5)
 
 
@@ -104,7 +106,7 @@ def test_two_runs_give_the_same_bytes_and_another_seed_another_order(tmp_path: P
 def test_saved_tensors_give_a_fresh_model_the_same_weights(tmp_path: Path) -> None:
     from qvlm.artefacts.tensors import read_tensors, write_tensors
 
-    bench = Bench(tmp_path / "d", **FAST)
+    bench = Bench(tmp_path / "d", PER_TOKEN, **FAST)
     _, tensors = bench.train()
     write_tensors(tmp_path / "vision.safetensors", tensors, {"format": "pt"})
     fresh, _ = tiny_llava(layers=4)
@@ -128,14 +130,15 @@ def test_tensors_of_another_model_are_refused_whole() -> None:
 
 
 def test_the_epoch_with_the_least_validation_loss_is_kept(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "d", epochs=6, learning_rate=3e-3, patience=6)
+    settings = {"learning_rate": 3e-4, "patience": 4, "entropy_weight": 0.0}
+    bench = Bench(tmp_path / "d", PER_TOKEN, epochs=4, **settings)
     record, tensors = bench.train()
     totals = [epoch.validation.total for epoch in record.epochs]
-    assert [epoch.epoch for epoch in record.epochs] == list(range(7))
-    assert 0 < record.chosen_epoch < 6, "a rate at which the last epoch is not the best"
+    assert [epoch.epoch for epoch in record.epochs] == list(range(5))
+    assert 0 < record.chosen_epoch < 4, "a rate at which the last epoch is not the best"
     assert totals[record.chosen_epoch] == min(totals)
     # What is in place is that epoch: epochs up to it, without the later ones, end the same.
-    short = Bench(tmp_path / "e", epochs=record.chosen_epoch, learning_rate=3e-3, patience=6)
+    short = Bench(tmp_path / "e", PER_TOKEN, epochs=record.chosen_epoch, **settings)
     _, again = short.train()
     assert all(torch.equal(tensors[name], again[name]) for name in tensors)
     in_place = dict(bench.model.named_parameters())
