@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from qvlm.data import choose, open_source
 from qvlm.data.batches import calibration_batches
-from qvlm.search.weights import predicts_answer
 
 
 class Judge:
@@ -48,7 +47,7 @@ class Judge:
         self, model: Any, batch: Any
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """[answer tokens, vocabulary] log p, the tokens expected, and the sample of each."""
-        mask = predicts_answer(batch)
+        mask = batch.predicts_answer
         hidden = model.model(**batch.inputs, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[mask]).float()  # the other positions' logits are not needed
         targets = batch.labels[:, 1:][mask[:, :-1]]

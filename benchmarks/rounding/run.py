@@ -37,7 +37,7 @@ from qvlm.models import describe
 from qvlm.observe import observe
 from qvlm.schemes import load_recipe
 from qvlm.search import Installer, round_model
-from qvlm.search.run import start_choice
+from qvlm.search.state import start_indices
 
 HERE = Path(__file__).parent
 SAMPLES, TOKENS, BATCH = 64, 96, 8
@@ -137,7 +137,7 @@ class Bench:
         stats = observe(self.model, model_map, recipe, self.batches)
         installer = Installer(self.model, model_map, recipe, stats)
         clips = ClipPlan(
-            percentiles=dict.fromkeys(start_choice(stats, "minmax"), 1.0),
+            percentiles=dict.fromkeys(start_indices(stats, "minmax"), 1.0),
             blocks=(), guard=None, forward_equivalents=0, seconds=0,
         )  # fmt: skip
         record: dict[str, Any] = {"overrides": overrides}

@@ -27,7 +27,6 @@ from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.schemes import load_recipe
 from qvlm.search import Installer, search
-from qvlm.search.weights import predicts_answer
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -71,7 +70,7 @@ class Judge:
             yield logits.float().log_softmax(-1), batch.labels[rows, first + 1]
 
     def _first(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        mask = predicts_answer(batch)
+        mask = batch.predicts_answer
         return torch.arange(len(mask)), mask.int().argmax(dim=1)
 
     def __call__(self, model: Any) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from qvlm.cli.main import app
-from qvlm.schemes import Recipe, load_recipe, preset_names
+from qvlm.schemes import Recipe, VisionOptimizationSettings, load_recipe, preset_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -63,6 +63,7 @@ def test_the_recipe_page_names_every_field():
     for section in ("calibration", "partition", "search", "language"):
         kind = type(getattr(Recipe(), section))
         fields |= set(kind.model_fields)
+    fields |= set(VisionOptimizationSettings.model_fields)
     for field in fields:
         assert re.search(rf"`\.?{field}`|\.{field}\b", text), field
     assert "`recipe.yaml`" in text

@@ -4,7 +4,9 @@ from typing import Any
 
 from qvlm.artefacts.plan import Block, BlockPlan, GuardOutcome, TowerPlan
 from qvlm.artefacts.result import LayerBits, Result, Sizes, StageCost
+from qvlm.artefacts.vision import LossValues, VisionEpoch, VisionPlan, VisionTraining
 from qvlm.report import blocks_table, layers_table, summary_table, to_markdown
+from qvlm.schemes import VisionOptimizationSettings
 
 
 def result(**changes: Any) -> Result:
@@ -106,3 +108,49 @@ def test_blocks() -> None:
         "| language | 0-1 2 | 2 | 1.500 | 1.250 to 1.750 |",
         "| projector | 0 | 1 | - | - |",
     ]
+
+
+def test_summary_of_a_vision_optimization() -> None:
+    plain = result()
+    after = plain.blocks.model_copy(
+        update={
+            "towers": (
+                plain.blocks.towers[0].model_copy(
+                    update={
+                        "dependency": (1.0, 1.5),
+                        "blocks": tuple(Block(start=n, stop=n + 1) for n in range(3)),
+                    }
+                ),
+                plain.blocks.towers[1],
+            )
+        }
+    )
+    epochs = tuple(
+        VisionEpoch(
+            epoch=n,
+            training=None,
+            validation=LossValues(total=2.0 - n / 4, answer=1.0, entropy=None, error=1.0),
+            entropy_weights=(),
+        )
+        for n in range(3)
+    )
+    training = VisionTraining(
+        settings=VisionOptimizationSettings(),
+        seed=0,
+        training_samples=3,
+        validation_samples=1,
+        epochs=epochs,
+        chosen_epoch=1,
+        diverged=False,
+        parameters=10,
+        change_norm=0.1,
+        relative_change=0.01,
+        forward_equivalents=9.0,
+        seconds=1.0,
+    )
+    vision = VisionPlan(training=training, blocks_before=plain.blocks, blocks_after=after)
+    text = to_markdown(summary_table(result(vision=vision)))
+    assert "kept epoch 1 of 2: loss 2.0000 -> 1.7500" in text
+    assert "language: dependency, blocks | 1.500 -> 1.250 nats, 2 -> 3" in text
+    assert "projector: dependency" not in text
+    assert "vision optimization" not in to_markdown(summary_table(plain))

@@ -6,7 +6,7 @@ import torch
 
 from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import IMAGE, PADDING, TEXT, Batch
-from qvlm.search.weights import TokenWeights, predicts_answer
+from qvlm.search.weights import TokenWeights
 
 
 def batch(modality: list[int], answer: list[int]) -> Batch:
@@ -31,8 +31,8 @@ BATCHES = [
 
 
 def test_the_position_before_an_answer_token_predicts_it() -> None:
-    assert predicts_answer(BATCHES[0])[0].nonzero().flatten().tolist() == [7, 8]
-    assert predicts_answer(BATCHES[1])[0].nonzero().flatten().tolist() == [3]
+    assert BATCHES[0].predicts_answer[0].nonzero().flatten().tolist() == [7, 8]
+    assert BATCHES[1].predicts_answer[0].nonzero().flatten().tolist() == [3]
 
 
 def test_uniform_weights_are_one_except_at_padding() -> None:

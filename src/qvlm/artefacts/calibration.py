@@ -8,6 +8,8 @@ import torch
 
 PADDING, TEXT, IMAGE = 0, 1, 2
 """Values of `Batch.modality`."""
+IGNORED = -100
+"""Label of positions that are not part of the answer."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,15 @@ class Batch:
     def valid(self) -> torch.Tensor:
         """[samples, tokens] bool, False at padding."""
         return self.modality != PADDING
+
+    @property
+    def predicts_answer(self) -> torch.Tensor:
+        """[samples, tokens] bool: positions whose next token belongs to the answer."""
+        mask = torch.zeros_like(self.labels, dtype=torch.bool)
+        mask[:, :-1] = self.labels[:, 1:] != IGNORED
+        return mask
+
+    @property
+    def has_images(self) -> bool:
+        """True where the samples come with images."""
+        return "pixel_values" in self.inputs

@@ -54,6 +54,14 @@ class ModelMap(Frozen):
             if site.tower == tower and (layer is None or site.layer == layer)
         )
 
+    def leading_sites(self, tower: str | None = None) -> tuple[Site, ...]:
+        """The first site of each layer (`attn_in`): what the dependency is measured on."""
+        leaders: dict[tuple[str, int], Site] = {}
+        for site in self.sites:
+            if tower is None or site.tower == tower:
+                leaders.setdefault((site.tower, site.layer), site)
+        return tuple(leaders.values())
+
     def tower(self, name: str) -> Tower:
         """The tower of that name."""
         return next(tower for tower in self.towers if tower.name == name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from qvlm.artefacts.plan import BlockPlan, GuardOutcome
 from qvlm.artefacts.rounding import RoundingOutcome
+from qvlm.artefacts.vision import VisionPlan
 from qvlm.schemes.layer import Frozen
 
 
@@ -68,6 +69,8 @@ class Result(Frozen):
     guard: GuardOutcome | None
     rounding: RoundingOutcome | None = None
     """Second-order rounding; null where every weight was rounded to nearest."""
+    vision: VisionPlan | None = None
+    """What the vision-encoder optimization did, where the recipe asks for it."""
     warnings: tuple[str, ...]
     versions: dict[str, str]
     machine: dict[str, str]

@@ -13,14 +13,12 @@ from typing import Any, Literal
 
 import torch
 
-from qvlm.artefacts.calibration import IMAGE, PADDING, TEXT, Batch
+from qvlm.artefacts.calibration import IGNORED, IMAGE, PADDING, TEXT, Batch
 from qvlm.data.prompts import render, teacher_forced
 from qvlm.data.sample import Sample
 from qvlm.errors import DataError
 
 MAX_PIXELS = 40_000_000
-IGNORED = -100
-"""Label of positions that are not part of the answer."""
 
 Side = Literal["left", "right"]
 

@@ -54,7 +54,7 @@ class JointHistogram:
         self._levels = levels
         self._temperature = temperature
         self._reach = _reach(temperature)
-        self._banded = levels > max(_DENSE_LEVELS, 2 * self._reach + 1)
+        self._banded = band_width(levels, temperature) < levels
         self._sums = torch.zeros(levels, levels, dtype=torch.float64)
 
     def update(
@@ -147,6 +147,12 @@ class JointHistogram:
         distance = (x.unsqueeze(-1) - m).square_().div_(-self._temperature)
         distance.masked_fill_((m < 0) | (m > self._levels - 1), -torch.inf)
         return nearest.long(), torch.softmax(distance, dim=-1)
+
+
+def band_width(levels: int, temperature: float = 1.0) -> int:
+    """Levels around a value that hold all but 1e-9 of its mass; all M where that is no saving."""
+    band = 2 * _reach(temperature) + 1
+    return band if levels > max(_DENSE_LEVELS, band) else levels
 
 
 def _level_units(x: Tensor, grid: AffineGrid) -> Tensor:

@@ -178,11 +178,8 @@ class PairCollector:
 
 
 def leading_sites(model_map: ModelMap) -> dict[str, Site]:
-    """Name -> the first site of each layer (`attn_in`): what the dependency is measured on."""
-    leaders: dict[tuple[str, int], Site] = {}
-    for site in model_map.sites:
-        leaders.setdefault((site.tower, site.layer), site)
-    return {site.name: site for site in leaders.values()}
+    """Name -> the first site of each layer: what the dependency is measured on."""
+    return {site.name: site for site in model_map.leading_sites()}
 
 
 def _images(batch: Batch) -> int:

@@ -1,5 +1,8 @@
 """The stages in order: load, describe, calibrate, observe, partition, search, round, pack, export.
 
+Where the recipe asks for it, the vision tower is optimized before the search, and the model
+observed and partitioned again.
+
 Data flows one way, artefact by artefact; no stage knows another.
 """
 
@@ -12,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -32,10 +35,13 @@ from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.vision import train_vision, write_vision
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
 from qvlm.search import Installer, round_model, rounded_towers, search
 
 CALIBRATION_SPLIT = "train"
+ARTEFACTS = "artefacts"
+"""Folder, in a run directory, of what each stage made."""
 
 
 def quantize(
@@ -78,6 +84,13 @@ def quantize(
             guard_batches = _batches(guard, loaded, settings) if guard else []
         stats = _observe(loaded, model_map, settings, batches, run)
         plan = _partition(model_map, settings, stats, run)
+        vision = None
+        if settings.vision_optimization is not None:
+            again = partial(_observe, loaded, model_map, settings, batches, run)
+            vision, stats, plan = train_vision(
+                loaded, model_map, settings, used, stats, plan, again, progress
+            )
+            run.add("vision", vision.plan.training)
         installer = Installer(loaded.model, model_map, settings, stats)
         clips = _search(installer, plan, batches, guard_batches, run)
         rounding = _round(installer, clips, batches, guard_batches, run)
@@ -88,6 +101,8 @@ def quantize(
                 work, loaded.directory, loaded.model, packed.tensors, packed.index
             )
             _write_artefacts(work, settings, stats, plan, clips, rounding)
+            if vision is not None:
+                write_vision(work / ARTEFACTS, vision)
         result = Result(
             model=str(model),
             recipe=settings.model_dump(mode="json"),
@@ -100,6 +115,7 @@ def quantize(
             blocks=plan,
             guard=clips.guard,
             rounding=rounding,
+            vision=None if vision is None else vision.plan,
             warnings=distinct(caught),
             **run.facts(),
             **facts_of(packed, checkpoint_bytes),
@@ -111,6 +127,15 @@ def quantize(
 def default_output(model: str | Path, recipe: str) -> Path:
     """The run directory of a model and a recipe where none is named: MODEL-RECIPE."""
     return Path(f"{Path(model).name}-{Path(recipe).stem}")
+
+
+class _Costly(Protocol):
+    """What stages leave: an outcome that knows its cost."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def forward_equivalents(self) -> float: ...
 
 
 @dataclass
@@ -130,6 +155,14 @@ class _Run:
             "versions": machine.versions(),
             "machine": machine.description(),
         }
+
+    def add(self, stage: str, outcome: _Costly) -> None:
+        """Adds what an outcome cost to its stage, which may run twice."""
+        before = self.stages.get(stage, StageCost(seconds=0.0))
+        self.stages[stage] = StageCost(
+            seconds=before.seconds + outcome.seconds,
+            forward_equivalents=before.forward_equivalents + outcome.forward_equivalents,
+        )
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -188,9 +221,7 @@ def _observe(
     loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch], run: _Run
 ) -> ActivationStats:
     stats = observe(loaded.model, model_map, recipe, batches, partial(run.progress, "observe"))
-    run.stages["observe"] = StageCost(
-        seconds=stats.seconds, forward_equivalents=stats.forward_equivalents
-    )
+    run.add("observe", stats)
     return stats
 
 
@@ -214,9 +245,7 @@ def _search(
     run: _Run,
 ) -> ClipPlan:
     clips = search(installer, plan, batches, guard_batches, partial(run.progress, "search"))
-    run.stages["search"] = StageCost(
-        seconds=clips.seconds, forward_equivalents=clips.forward_equivalents
-    )
+    run.add("search", clips)
     return clips
 
 
@@ -247,7 +276,7 @@ def _write_artefacts(
 ) -> None:
     """Writes the outcome of every stage beside the checkpoint."""
     (work / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-    folder = work / "artefacts"
+    folder = work / ARTEFACTS
     folder.mkdir()
     write_stats(folder / "statistics.safetensors", stats)
     write_json(folder / "blocks.json", plan)

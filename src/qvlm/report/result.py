@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from qvlm.report.layout import NONE, add_row, make_table, set_caption, size_text
 if TYPE_CHECKING:  # values are only read, so that importing this needs no other package
     from qvlm.artefacts.plan import GuardOutcome, TowerPlan
     from qvlm.artefacts.result import Result
+    from qvlm.artefacts.vision import VisionPlan
 
 
 def summary_table(result: Result) -> Table:
@@ -30,6 +32,8 @@ def summary_table(result: Result) -> Table:
         ("calibration samples", f"{samples}, {result.calibration_source}"),
         ("guard", _guard(result.guard)),
     ]
+    if result.vision is not None:
+        rows += _vision(result.vision)
     for name, cost in result.stages.items():
         forwards = f", {cost.forward_equivalents:.1f} forwards" if cost.forward_equivalents else ""
         rows.append((name, f"{cost.seconds:.1f} s{forwards}"))
@@ -84,6 +88,31 @@ def _tower(tower: TowerPlan) -> tuple[str, ...]:
         NONE if tower.threshold is None else f"{tower.threshold:.3f}",
         spread,
     )
+
+
+def _vision(vision: VisionPlan) -> list[tuple[str, str]]:
+    """Which epoch was kept, and what it did to the towers' dependency and blocks."""
+    training = vision.training
+    kept = training.epochs[training.chosen_epoch].validation.total
+    rows = [
+        (
+            "vision optimization",
+            f"kept epoch {training.chosen_epoch} of {len(training.epochs) - 1}: "
+            f"loss {training.epochs[0].validation.total:.4f} -> {kept:.4f}",
+        )
+    ]
+    pairs = zip(vision.blocks_before.towers, vision.blocks_after.towers, strict=True)
+    for before, after in pairs:
+        if before.dependency:
+            entropy = [fmean(tower.dependency) for tower in (before, after)]
+            rows.append(
+                (
+                    f"  {before.tower}: dependency, blocks",
+                    f"{entropy[0]:.3f} -> {entropy[1]:.3f} nats, "
+                    f"{len(before.blocks)} -> {len(after.blocks)}",
+                )
+            )
+    return rows
 
 
 def _guard(guard: GuardOutcome | None) -> str:

@@ -8,6 +8,7 @@ from qvlm.schemes.recipe import (
     Recipe,
     RoundingSettings,
     SearchSettings,
+    VisionOptimizationSettings,
 )
 from qvlm.schemes.text import dump_recipe
 
@@ -19,6 +20,7 @@ __all__ = [
     "Recipe",
     "RoundingSettings",
     "SearchSettings",
+    "VisionOptimizationSettings",
     "WeightScheme",
     "dump_recipe",
     "load_recipe",

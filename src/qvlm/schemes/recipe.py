@@ -76,6 +76,28 @@ class RoundingSettings(Frozen):
     of weights is made up for, or the full-precision model's, so that everything before is too."""
 
 
+class VisionOptimizationSettings(Frozen):
+    """How the vision tower is fine-tuned before it is quantized (METHOD: vision encoder).
+
+    The calibration samples that have an image are used, in batches of `calibration.batch_size`.
+    """
+
+    epochs: int = Field(default=10, ge=1)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    entropy_weight: float = Field(default=0.01, ge=0)
+    """l1: share of the weighted dependency of the language model's layers, in nats."""
+    error_weight: float = Field(default=1.0, ge=0)
+    """l2: share of the distance to the original model."""
+    output_weight: float = Field(default=1.0, ge=0)
+    """eta: the last hidden state's part of that distance; the vision tower's output counts 1."""
+    validation_fraction: float = Field(default=0.25, gt=0, lt=1)
+    """Share of these samples that does not train but decides which epoch is kept."""
+    patience: int = Field(default=3, ge=1)
+    """Epochs without a better validation loss after which training ends."""
+    checkpointing: bool = True
+    """Recompute the language model's layers in the backward pass: less memory, more time."""
+
+
 class Recipe(Frozen):
     """All choices of a run; saved as `recipe.yaml` beside the result."""
 
@@ -95,6 +117,8 @@ class Recipe(Frozen):
     partition: PartitionSettings = PartitionSettings()
     search: SearchSettings = SearchSettings()
     rounding: RoundingSettings = RoundingSettings()
+    vision_optimization: VisionOptimizationSettings | None = None
+    """Fine-tuning of the vision tower before the search; null leaves the tower as it is."""
     seed: int = 0
 
     @field_validator("exclude")

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from qvlm.artefacts import Verdict
 from qvlm.artefacts.calibration import Batch
 from qvlm.numerics.losses import kl_to_reference
-from qvlm.search.weights import predicts_answer
 
 
 class Guard:
@@ -35,7 +34,7 @@ class Guard:
         positions = 0
         for batch, reference in zip(self._batches, self._reference, strict=True):
             logits = _answer_logits(model, batch)
-            targets = batch.labels[:, 1:][predicts_answer(batch)[:, :-1]]
+            targets = batch.labels[:, 1:][batch.predicts_answer[:, :-1]]
             loss += float(F.cross_entropy(logits, targets, reduction="sum"))
             every = torch.ones(len(targets), dtype=torch.bool)
             divergence += float(kl_to_reference(logits, reference, every)[0])
@@ -48,4 +47,4 @@ class Guard:
 def _answer_logits(model: nn.Module, batch: Batch) -> torch.Tensor:
     """[answer tokens, vocabulary] float32, at the positions that predict an answer's token."""
     logits: torch.Tensor = model(**batch.inputs, use_cache=False).logits
-    return logits[predicts_answer(batch)].float()
+    return logits[batch.predicts_answer].float()

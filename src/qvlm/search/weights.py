@@ -58,13 +58,6 @@ class TokenWeights:
         return [torch.ones(state.shape[:-1]) for state in hidden.values()]
 
 
-def predicts_answer(batch: Batch) -> torch.Tensor:
-    """[samples, tokens] bool: positions whose next token belongs to the answer."""
-    mask = torch.zeros_like(batch.labels, dtype=torch.bool)
-    mask[:, :-1] = batch.labels[:, 1:] != -100
-    return mask
-
-
 def _class_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
     """Per batch [samples, tokens] float32 weights that depend on what a token is."""
     classes = [_classes(batch) for batch in batches]
@@ -83,5 +76,5 @@ def _class_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
 def _classes(batch: Batch) -> torch.Tensor:
     """[samples, tokens] int64: PADDING, TEXT, IMAGE or ANSWER."""
     classes = batch.modality.long()
-    classes[predicts_answer(batch)] = ANSWER
+    classes[batch.predicts_answer] = ANSWER
     return classes
