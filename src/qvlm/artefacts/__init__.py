@@ -5,13 +5,22 @@ The ones that hold tensors are imported from their own modules (`calibration`, `
 """
 
 from qvlm.artefacts.layout import ModelMap, Site, Tower
-from qvlm.artefacts.plan import Block, BlockPlan, BlockSearch, ClipPlan, GuardOutcome, TowerPlan
+from qvlm.artefacts.plan import (
+    Block,
+    BlockPlan,
+    BlockSearch,
+    ClipPlan,
+    Dependency,
+    GuardOutcome,
+    TowerPlan,
+)
 
 __all__ = [
     "Block",
     "BlockPlan",
     "BlockSearch",
     "ClipPlan",
+    "Dependency",
     "GuardOutcome",
     "ModelMap",
     "Site",

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from qvlm import machine
-from qvlm.artefacts import BlockPlan, ClipPlan, ModelMap
+from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.result import Result, Sizes, StageCost
 from qvlm.artefacts.statistics import ActivationStats
@@ -30,6 +30,7 @@ from qvlm.export.pack import Packed, pack
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
+from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
 from qvlm.search import Installer, search
@@ -76,8 +77,9 @@ def quantize(
             batches = _batches(used, loaded, settings)
             guard_batches = _batches(guard, loaded, settings) if guard else []
         stats = _observe(loaded, model_map, settings, batches, run)
-        plan = _partition(model_map, settings, stats, run)
         installer = Installer(loaded.model, model_map, settings, stats)
+        dependency = _dependency(installer, batches, run)
+        plan = _partition(model_map, settings, dependency, run)
         clips = _search(installer, plan, batches, guard_batches, run)
         with run.timed("export"):
             installer.restore()
@@ -85,7 +87,7 @@ def quantize(
             checkpoint_bytes = write_checkpoint(
                 work, loaded.directory, loaded.model, packed.tensors, packed.index
             )
-            _write_artefacts(work, settings, stats, plan, clips)
+            _write_artefacts(work, settings, stats, dependency, plan, clips)
         result = Result(
             model=str(model),
             recipe=settings.model_dump(mode="json"),
@@ -186,19 +188,28 @@ def _observe(
 ) -> ActivationStats:
     stats = observe(loaded.model, model_map, recipe, batches, partial(run.progress, "observe"))
     run.stages["observe"] = StageCost(
-        seconds=stats.seconds, forward_equivalents=stats.forward_equivalents
+        seconds=stats.seconds - stats.entropy_seconds,
+        forward_equivalents=stats.forward_equivalents,
     )
     return stats
 
 
-def _partition(model_map: ModelMap, recipe: Recipe, stats: ActivationStats, run: _Run) -> BlockPlan:
+def _dependency(installer: Installer, batches: list[Batch], run: _Run) -> Dependency:
+    dependency = measure_dependency(installer, batches, partial(run.progress, "dependency"))
+    run.stages["dependency"] = StageCost(
+        seconds=dependency.seconds, forward_equivalents=dependency.forward_equivalents
+    )
+    return dependency
+
+
+def _partition(model_map: ModelMap, recipe: Recipe, dependency: Dependency, run: _Run) -> BlockPlan:
     start = time.perf_counter()
     layers: dict[str, int] = {
         tower.name: len(tower.layers)
         for tower in model_map.towers
         if model_map.sites_of(tower.name)
     }
-    plan = plan_blocks(layers, stats.dependency, recipe.partition)
+    plan = plan_blocks(layers, dependency.towers, recipe.partition)
     run.stages["partition"] = StageCost(seconds=time.perf_counter() - start)
     return plan
 
@@ -218,12 +229,18 @@ def _search(
 
 
 def _write_artefacts(
-    work: Path, recipe: Recipe, stats: ActivationStats, plan: BlockPlan, clips: ClipPlan
+    work: Path,
+    recipe: Recipe,
+    stats: ActivationStats,
+    dependency: Dependency,
+    plan: BlockPlan,
+    clips: ClipPlan,
 ) -> None:
     """Writes the outcome of every stage beside the checkpoint."""
     (work / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     folder = work / "artefacts"
     folder.mkdir()
     write_stats(folder / "statistics.safetensors", stats)
+    write_json(folder / "dependency.json", dependency)
     write_json(folder / "blocks.json", plan)
     write_json(folder / "clipping.json", clips)
