@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 from qvlm.analysis.errors import Values
 from qvlm.analysis.pairs import pair_ded
 from qvlm.analysis.proxies import sample_entropies, sample_quantization_errors
 from qvlm.artefacts import Tower
-from qvlm.artefacts.analysis import Correlation, Link, Measure, Place, Proxy
+from qvlm.artefacts.analysis import Correlation, Group, Link, Measure, Place, Proxy
 from qvlm.artefacts.calibration import Batch
 from qvlm.models.replay import catch_inputs
 from qvlm.search import Installer
@@ -33,6 +34,7 @@ def study_links(
     installer: Installer,
     tower: Tower,
     batches: Sequence[Batch],
+    has_image: Sequence[bool],
     ded: Sequence[Values],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Link, ...]:
@@ -42,6 +44,7 @@ def study_links(
         installer: of the full-precision model.
         tower: layers whose positions are the tokens of the batches.
         batches: calibration samples.
+        has_image: of every sample.
         ded: [layers][samples], of the whole model.
         progress: told how many of the steps are done.
     """
@@ -65,13 +68,13 @@ def study_links(
         }
         found.append(
             Link(place=place, layer=layer, **measures, **proxies,
-                 correlations=tuple(_correlations(measures, proxies)))
+                 correlations=tuple(_correlations(measures, proxies, has_image)))
         )  # fmt: skip
         progress(done, steps)
     return tuple(found)
 
 
-def pearson(x: Values, y: Values) -> float | None:
+def pearson(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Pearson's r; None for fewer than 3 pairs, or where either side is constant."""
     if len(x) < 3 or len(set(x)) < 2 or len(set(y)) < 2:
         return None
@@ -79,8 +82,16 @@ def pearson(x: Values, y: Values) -> float | None:
 
 
 def _correlations(
-    measures: dict[Measure, Values], proxies: dict[Proxy, Values]
+    measures: dict[Measure, Values], proxies: dict[Proxy, Values], has_image: Sequence[bool]
 ) -> Iterator[Correlation]:
-    for measure, y in measures.items():
-        for proxy, x in proxies.items():
-            yield Correlation(measure=measure, proxy=proxy, samples=len(x), r=pearson(x, y))
+    groups: dict[Group, list[int]] = {
+        "all": list(range(len(has_image))),
+        "image": [i for i, image in enumerate(has_image) if image],
+        "text": [i for i, image in enumerate(has_image) if not image],
+    }
+    mixed = bool(groups["image"] and groups["text"])
+    for (measure, y), (proxy, x) in product(measures.items(), proxies.items()):
+        for group, rows in groups.items():
+            if group == "all" or mixed:
+                r = pearson([x[i] for i in rows], [y[i] for i in rows])
+                yield Correlation(measure=measure, proxy=proxy, over=group, samples=len(rows), r=r)

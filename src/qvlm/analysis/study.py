@@ -46,7 +46,7 @@ class Searched:
 
 @dataclass
 class Study:
-    """One model and its samples; equal recipes are searched once.
+    """One model and its samples; recipes that lead to the same blocks share a search.
 
     There is no guard: a fallback to the start would hide what a search does.
 
@@ -86,22 +86,26 @@ class Study:
 
     def searched(self, recipe: Recipe, tell: Tell) -> Searched:
         """Searches as a recipe says, measures, and puts the model back."""
-        key = recipe.model_dump_json()
-        if key not in self._searched:
-            with self.prepare(recipe):
-                self._searched[key] = self._search(recipe, tell)
+        with self.prepare(recipe):
+            installer = self.installer(recipe, tell)
+            plan = self._plan(installer)
+            blocks = [tower.blocks for tower in plan.towers]
+            same = recipe.model_copy(update={"partition": Recipe().partition})
+            key = f"{same.model_dump_json()} {blocks}"
+            if key not in self._searched:
+                self._searched[key] = self._search(installer, plan, tell)
         return self._searched[key]
 
-    def _search(self, recipe: Recipe, tell: Tell) -> Searched:
-        installer = self.installer(recipe, tell)
+    def _plan(self, installer: Installer) -> BlockPlan:
         layers: dict[str, int] = {
             tower.name: len(tower.layers)
             for tower in self.model_map.towers
             if self.model_map.sites_of(tower.name)
         }
-        plan = plan_blocks(
-            layers, self.dependency(installer, self.batches).towers, recipe.partition
-        )
+        dependency = self.dependency(installer, self.batches)
+        return plan_blocks(layers, dependency.towers, installer.recipe.partition)
+
+    def _search(self, installer: Installer, plan: BlockPlan, tell: Tell) -> Searched:
         try:
             clips = search(installer, plan, self.batches, (), partial(tell, "search"))
             tower = self.model_map.tower(LANGUAGE)

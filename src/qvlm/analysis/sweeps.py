@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from qvlm.errors import QvlmError, nearest
 from qvlm.schemes import Recipe, load_recipe
 
-Sweep = Literal["depth", "percentiles", "eta"]
+Sweep = Literal["depth", "fixed", "percentiles", "eta"]
 SWEEPS: tuple[Sweep, ...] = get_args(Sweep)
 DEPTHS = (1, 2, 3, 4, 5)
 LOWEST_PERCENTILES = (0.99, 0.98, 0.97, 0.95)
@@ -59,9 +59,8 @@ def variants(recipe: Recipe, sweeps: Sequence[Sweep]) -> tuple[Variant, ...]:
     found = []
     for sweep in sweeps:
         for value in _values(recipe, sweep):
-            override = _override(recipe, sweep, value)
-            changed = load_recipe(recipe, (override,))
-            found.append(Variant(sweep, value, (override,), changed))
+            overrides = _overrides(recipe, sweep, value)
+            found.append(Variant(sweep, value, overrides, load_recipe(recipe, overrides)))
     return tuple(found)
 
 
@@ -70,9 +69,9 @@ def optimizes_vision(recipe: Recipe) -> bool:
     return getattr(recipe, "vision_optimization", None) is not None
 
 
-def depth_recipe(recipe: Recipe, depth: int) -> Recipe:
-    """The recipe with another longest block."""
-    return load_recipe(recipe, (_override(recipe, "depth", depth),))
+def depth_recipe(recipe: Recipe, sweep: Literal["depth", "fixed"], depth: int) -> Recipe:
+    """The recipe with blocks of at most (`depth`) or of exactly (`fixed`) that many layers."""
+    return load_recipe(recipe, _overrides(recipe, sweep, depth))
 
 
 def even_percentiles(lowest: float, count: int) -> tuple[float, ...]:
@@ -82,17 +81,19 @@ def even_percentiles(lowest: float, count: int) -> tuple[float, ...]:
 
 
 def _values(recipe: Recipe, sweep: Sweep) -> tuple[float, ...]:
-    if sweep == "depth":
+    if sweep in ("depth", "fixed"):
         return DEPTHS
     if sweep == "percentiles":
         return LOWEST_PERCENTILES
     return ETAS if optimizes_vision(recipe) else ()
 
 
-def _override(recipe: Recipe, sweep: Sweep, value: float) -> str:
+def _overrides(recipe: Recipe, sweep: Sweep, value: float) -> tuple[str, ...]:
     if sweep == "depth":
-        return f"partition.depth={int(value)}"
+        return (f"partition.depth={int(value)}",)
+    if sweep == "fixed":
+        return ("partition.proxy=fixed", f"partition.depth={int(value)}")
     if sweep == "percentiles":
         percentiles = even_percentiles(value, len(recipe.search.percentiles))
-        return f"search.percentiles={list(percentiles)}"
-    return f"vision_optimization.output_weight={value:g}"
+        return (f"search.percentiles={list(percentiles)}",)
+    return (f"vision_optimization.output_weight={value:g}",)

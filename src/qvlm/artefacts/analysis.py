@@ -9,6 +9,7 @@ from qvlm.schemes.layer import Frozen
 Place = Literal["early", "middle", "late"]
 Measure = Literal["ded", "pair_ded"]
 Proxy = Literal["entropy", "quantization_error"]
+Group = Literal["all", "image", "text"]
 
 
 class AnalysisSample(Frozen):
@@ -23,6 +24,8 @@ class Correlation(Frozen):
 
     measure: Measure
     proxy: Proxy
+    over: Group
+    """Which samples: with and without an image differ in more than one thing."""
     samples: int
     r: float | None
     """Pearson's r; None where either side is constant, or there are fewer than 3 samples."""
@@ -76,9 +79,10 @@ class Quality(Frozen):
 class SearchPoint(Frozen):
     """One search: what was asked for, what it cost, how well the model answers after it."""
 
-    sweep: Literal["depth", "percentiles", "eta"]
+    sweep: Literal["depth", "fixed", "percentiles", "eta"]
     value: float
-    """Longest block; lowest percentile; weight of the language model's output error."""
+    """Longest block; length of every block; lowest percentile; eta, the weight of the language
+    model's output error in the vision optimization."""
     overrides: tuple[str, ...]
     """Changes of the recipe that give this point."""
     blocks: int
@@ -93,6 +97,8 @@ class SearchPoint(Frozen):
 class LayerErrors(Frozen):
     """Normalized error at every language-model layer's output, mean over calibration samples."""
 
+    partition: Literal["recipe", "fixed"]
+    """Blocks of at most `depth` layers as the recipe's proxy joins them, or runs of `depth`."""
     depth: int
     errors: tuple[float, ...]
 

@@ -27,8 +27,9 @@ def analyze(
     sweeps: Annotated[
         str,
         typer.Option(
-            help="none, or some of depth,percentiles,eta: longest block 1 to 5; lowest percentile "
-            "0.99 to 0.95; eta where the recipe optimizes the vision tower. Each point is a search."
+            help="none, or some of depth,fixed,percentiles,eta: longest block 1 to 5; every block "
+            "that long; lowest percentile 0.99 to 0.95; eta where the recipe optimizes the vision "
+            "tower. Each point is a search."
         ),
     ] = "depth,percentiles,eta",
     held_out: Annotated[

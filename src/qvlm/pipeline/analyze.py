@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from qvlm import __version__, machine
 from qvlm.analysis.links import study_links
@@ -17,6 +18,7 @@ from qvlm.analysis.quality import Judge
 from qvlm.analysis.ranges import channel_ranges
 from qvlm.analysis.study import LANGUAGE, Searched, Study
 from qvlm.analysis.sweeps import (
+    Sweep,
     Variant,
     depth_recipe,
     optimizes_vision,
@@ -24,27 +26,19 @@ from qvlm.analysis.sweeps import (
     variants,
 )
 from qvlm.artefacts import Dependency
-from qvlm.artefacts.analysis import (
-    Analysis,
-    AnalysisSample,
-    LayerErrors,
-    SearchPoint,
-)
+from qvlm.artefacts.analysis import Analysis, AnalysisSample, LayerErrors, SearchPoint
 from qvlm.artefacts.store import atomic_directory, write_json
-from qvlm.data import Sample, choose, open_source, split_guard
 from qvlm.data.batches import calibration_batches
-from qvlm.errors import DataError, RecipeError
-from qvlm.evaluation import HuggingFaceGenerator
-from qvlm.evaluation import evaluate as score
+from qvlm.errors import RecipeError
 from qvlm.evaluation.tasks import load_task
-from qvlm.models import LoadedModel, describe, load_model
+from qvlm.models import describe, load_model
 from qvlm.pipeline.dependency import measure_dependency
+from qvlm.pipeline.heldout import AnalysisSamples, analysis_samples, generated_accuracy
 from qvlm.pipeline.progress import Progress, prefixed, silent
-from qvlm.pipeline.quantize import CALIBRATION_SPLIT
+from qvlm.pipeline.quantize import distinct, recorded_warnings
 from qvlm.report.analysis import write_page, write_tables
 from qvlm.schemes import Recipe, load_recipe
 
-HELD_OUT_SPLIT = "val"
 ERROR_DEPTHS = (1, 2, 3)
 DEFAULT_SWEEPS = "depth,percentiles,eta"
 
@@ -74,7 +68,7 @@ def analyze(
         output: directory to create.
         recipe: preset name, YAML file or Recipe.
         calibration: data source of samples, as in `quantize`.
-        sweeps: `none`, or some of `depth`, `percentiles` and `eta`, with commas.
+        sweeps: `none`, or some of `depth`, `fixed`, `percentiles` and `eta`, with commas.
         held_out: most samples that judge the quality.
         task: also generate answers to these and score them by this task's rules.
         overrides: `field=value` changes of the recipe.
@@ -91,40 +85,27 @@ def analyze(
     _check(settings)
     if task is not None:
         load_task(task)
-    notes: list[str] = []
-    if "eta" in wanted and not optimizes_vision(settings):
-        notes.append("no sweep over eta: the recipe does not optimize the vision tower")
-    with atomic_directory(Path(output), overwrite=overwrite) as work:
+    with recorded_warnings() as caught, atomic_directory(Path(output), overwrite=overwrite) as work:
         torch.manual_seed(settings.seed)
         progress("load", 0, 1)
+        samples = analysis_samples(calibration, settings, held_out)
         loaded = load_model(model, trust_remote_code=trust_remote_code)
         model_map = describe(loaded.model, settings)
-        samples, judged_by = _samples(calibration, settings, held_out, notes)
         size, pixels = settings.calibration.batch_size, settings.calibration.max_image_pixels
-        batches = calibration_batches(samples, loaded.processor, size, pixels)
-        held_batches = calibration_batches(judged_by, loaded.processor, size, pixels)
+        encode = partial(
+            calibration_batches, processor=loaded.processor, batch_size=size, max_pixels=pixels
+        )
+        batches, held_batches = encode(samples.searched), encode(samples.held_out)
         progress("load", 1, 1)
-        generated = None if task is None else _generated(loaded, judged_by, task, progress)
+        generated = None
+        if task is not None:
+            generated = generated_accuracy(loaded.processor, samples.held_out, task, progress)
         judge = Judge(loaded.model, held_batches, generated)
         full_precision = judge(loaded.model)
         ranges = channel_ranges(loaded.model, model_map, batches, partial(progress, "ranges"))
         study = Study(loaded.model, model_map, batches, judge, measure_dependency)
-        points = variants(settings, wanted)
-        found = _Searches(study, progress)
-        layerwise = found(depth_recipe(settings, 1), "layer-wise")
-        joint = found(settings, "joint")
-        start = found(load_recipe(settings, ("search.strategy=none",)), "start")
-        depths = {d: found(depth_recipe(settings, d), f"depth {d}") for d in ERROR_DEPTHS}
-        tower = model_map.tower(LANGUAGE)
-        proxies = _proxies(study, settings, progress)
-        ded = [
-            tuple(a - b for a, b in zip(*rows, strict=True))
-            for rows in zip(layerwise.errors, joint.errors, strict=True)
-        ]
-        installer = study.installer(settings, progress)
-        links = study_links(installer, tower, batches, ded, partial(progress, "links"))
-        if not links:
-            notes.append("no scatter plots: the language model has a single layer")
+        has_image = tuple(sample.image is not None for sample in samples.searched)
+        searches = _Searches(study, settings, has_image, progress)
         analysis = Analysis(
             qvlm_version=__version__,
             model=str(model),
@@ -132,32 +113,18 @@ def analyze(
             recipe=settings.model_dump(mode="json"),
             calibration_source=calibration,
             samples=tuple(
-                AnalysisSample(key=s.key, has_image=s.image is not None) for s in samples
+                AnalysisSample(key=sample.key, has_image=image)
+                for sample, image in zip(samples.searched, has_image, strict=True)
             ),
-            held_out=f"{calibration}, split {judged_by[0].split}",
-            held_out_ids=tuple(sample.key for sample in judged_by),
+            held_out=f"{calibration}, split {samples.held_out[0].split}",
+            held_out_ids=tuple(sample.key for sample in samples.held_out),
             full_precision=full_precision,
-            start=start.quality,
-            layerwise_errors=layerwise.errors,
-            joint_errors=joint.errors,
-            blocks=_language_blocks(joint),
-            entropy=proxies["entropy"].towers[LANGUAGE],
-            quantization_error=proxies["quantization_error"].towers[LANGUAGE],
-            proxy_seconds={name: proxy.seconds for name, proxy in proxies.items()},
-            proxy_forward_equivalents={
-                name: proxy.forward_equivalents for name, proxy in proxies.items()
-            },
-            links=links,
-            depth_errors=tuple(
-                LayerErrors(depth=depth, errors=tuple(sum(row) / len(row) for row in run.errors))
-                for depth, run in depths.items()
-            ),
-            points=tuple(
-                _point(variant, found(variant.recipe, f"{variant.sweep} {variant.value:g}"))
-                for variant in points
-            ),
+            **searches.comparison(),
+            **searches.proxies(),
+            depth_errors=searches.depth_errors(),
+            points=searches.points(wanted),
             ranges=ranges,
-            notes=tuple(notes),
+            notes=(*_notes(settings, wanted, samples), *distinct(caught)),
             seconds=time.perf_counter() - begin,
             versions=machine.versions(),
             machine=machine.description(),
@@ -170,15 +137,75 @@ def analyze(
     return analysis
 
 
+@dataclass(frozen=True)
 class _Searches:
-    """Searches by a recipe under a name for the progress."""
+    """The parts of an analysis that need searches or the dependency."""
 
-    def __init__(self, study: Study, progress: Progress) -> None:
-        self._study = study
-        self._progress = progress
+    study: Study
+    recipe: Recipe
+    has_image: tuple[bool, ...]
+    progress: Progress
 
-    def __call__(self, recipe: Recipe, name: str) -> Searched:
-        return self._study.searched(recipe, prefixed(self._progress, name))
+    def comparison(self) -> dict[str, Any]:
+        """Layer-wise and joint search, and their links, as fields of the analysis."""
+        layerwise = self._found(depth_recipe(self.recipe, "depth", 1), "layer-wise")
+        joint = self._found(self.recipe, "joint")
+        start = self._found(load_recipe(self.recipe, ("search.strategy=none",)), "start")
+        ded = [
+            tuple(a - b for a, b in zip(*rows, strict=True))
+            for rows in zip(layerwise.errors, joint.errors, strict=True)
+        ]
+        tower = self.study.model_map.tower(LANGUAGE)
+        installer = self.study.installer(self.recipe, self.progress)
+        tell = partial(self.progress, "links")
+        (plan,) = [plan for plan in joint.plan.towers if plan.tower == LANGUAGE]
+        return {
+            "start": start.quality,
+            "layerwise_errors": layerwise.errors,
+            "joint_errors": joint.errors,
+            "blocks": tuple((block.start, block.stop) for block in plan.blocks),
+            "links": study_links(installer, tower, self.study.batches, self.has_image, ded, tell),
+        }
+
+    def proxies(self) -> dict[str, Any]:
+        """Both dependencies of the language model and their costs, as fields of the analysis."""
+        found: dict[str, Dependency] = {}
+        for proxy in ("entropy", "quantization_error"):
+            recipe = load_recipe(self.recipe, (f"partition.proxy={proxy}",))
+            installer = self.study.installer(recipe, self.progress)
+            tell = partial(self.progress, proxy)
+            found[proxy] = measure_dependency(installer, self.study.batches, tell)
+        return {
+            **{name: proxy.towers[LANGUAGE] for name, proxy in found.items()},
+            "proxy_seconds": {name: proxy.seconds for name, proxy in found.items()},
+            "proxy_forward_equivalents": {
+                name: proxy.forward_equivalents for name, proxy in found.items()
+            },
+        }
+
+    def depth_errors(self) -> tuple[LayerErrors, ...]:
+        """Error per layer for blocks as the recipe joins them, and for runs of layers."""
+        joined = [self._layer_errors("depth", depth) for depth in ERROR_DEPTHS]
+        runs = [self._layer_errors("fixed", depth) for depth in ERROR_DEPTHS if depth > 1]
+        return (*joined, *runs)
+
+    def points(self, sweeps: Sequence[Sweep]) -> tuple[SearchPoint, ...]:
+        """Cost and quality at every point of the sweeps."""
+        return tuple(
+            _point(variant, self._found(variant.recipe, f"{variant.sweep} {variant.value:g}"))
+            for variant in variants(self.recipe, sweeps)
+        )
+
+    def _layer_errors(self, sweep: Literal["depth", "fixed"], depth: int) -> LayerErrors:
+        searched = self._found(depth_recipe(self.recipe, sweep, depth), f"{sweep} {depth}")
+        return LayerErrors(
+            partition="recipe" if sweep == "depth" else "fixed",
+            depth=depth,
+            errors=tuple(fmean(row) for row in searched.errors),
+        )
+
+    def _found(self, recipe: Recipe, name: str) -> Searched:
+        return self.study.searched(recipe, prefixed(self.progress, name))
 
 
 def _check(recipe: Recipe) -> None:
@@ -197,57 +224,11 @@ def _check(recipe: Recipe) -> None:
         )
 
 
-def _samples(
-    spec: str, recipe: Recipe, count: int, notes: list[str]
-) -> tuple[list[Sample], list[Sample]]:
-    """Samples to search on, in the order of their batches, and samples that judge the outcome."""
-    train = open_source(spec, CALIBRATION_SPLIT)
-    chosen = choose(train, recipe.calibration.samples, recipe.seed)
-    used, _ = split_guard(chosen, recipe.calibration.guard_fraction, recipe.seed)
-    used.sort(key=lambda sample: sample.image is None)
-    candidates = train
-    with suppress(DataError):
-        candidates = open_source(spec, HELD_OUT_SPLIT)
-    if candidates is train:
-        notes.append(f"'{spec}' has no usable split '{HELD_OUT_SPLIT}': judged on training samples")
-    calibrated = {sample.fingerprint for sample in chosen}
-    free = [sample for sample in candidates if sample.fingerprint not in calibrated]
-    if not free:
-        raise DataError(
-            f"'{spec}' has no split '{HELD_OUT_SPLIT}', and every training sample is calibrated "
-            "on: set calibration.samples lower, so that some are left to judge the quality"
-        )
-    if len(free) < count:
-        notes.append(f"judged on {len(free)} held-out samples: there are no more")
-    return used, choose(free, min(count, len(free)), recipe.seed)
-
-
-def _generated(
-    loaded: LoadedModel, samples: list[Sample], task: str, progress: Progress
-) -> Callable[[nn.Module], float]:
-    """Scores the answers that a model generates."""
-
-    def accuracy(model: nn.Module) -> float:
-        scores = score(
-            HuggingFaceGenerator(model, loaded.processor),
-            samples,
-            task=task,
-            model_fingerprint="in memory",
-            progress=partial(progress, "generate"),
-        )
-        return scores.overall.accuracy or 0.0
-
-    return accuracy
-
-
-def _proxies(study: Study, recipe: Recipe, progress: Progress) -> dict[str, Dependency]:
-    """Both dependencies of the model, by the name of their proxy."""
-    found = {}
-    for proxy in ("entropy", "quantization_error"):
-        changed = load_recipe(recipe, (f"partition.proxy={proxy}",))
-        installer = study.installer(changed, prefixed(progress, proxy))
-        found[proxy] = measure_dependency(installer, study.batches, partial(progress, proxy))
-    return found
+def _notes(recipe: Recipe, sweeps: Sequence[Sweep], samples: AnalysisSamples) -> tuple[str, ...]:
+    notes = list(samples.notes)
+    if "eta" in sweeps and not optimizes_vision(recipe):
+        notes.append("no sweep over eta: the recipe does not optimize the vision tower")
+    return tuple(notes)
 
 
 def _point(variant: Variant, searched: Searched) -> SearchPoint:
@@ -260,8 +241,3 @@ def _point(variant: Variant, searched: Searched) -> SearchPoint:
         seconds=searched.clips.seconds,
         quality=searched.quality,
     )
-
-
-def _language_blocks(searched: Searched) -> tuple[tuple[int, int], ...]:
-    (tower,) = [plan for plan in searched.plan.towers if plan.tower == LANGUAGE]
-    return tuple((block.start, block.stop) for block in tower.blocks)

@@ -49,8 +49,8 @@ def correlations_table(analysis: Analysis) -> Table:
     """One row per link, measure and proxy: Pearson's r and its square over the samples."""
     table = make_table(
         "discrepancy error (DED) against both proxies, over samples",
-        ["layers", "DED of", "proxy", "n", "r", "R²"],
-        labels=3,
+        ["layers", "DED of", "proxy", "samples", "n", "r", "R²"],
+        labels=4,
     )
     for link in analysis.links:
         for fit in link.correlations:
@@ -60,6 +60,7 @@ def correlations_table(analysis: Analysis) -> Table:
                     f"{link.layer},{link.layer + 1} ({link.place})",
                     MEASURES[fit.measure],
                     PROXIES[fit.proxy],
+                    fit.over,
                     str(fit.samples),
                     _number(fit.r, "+.2f"),
                     _number(fit.r_squared, ".2f"),
@@ -150,9 +151,9 @@ def _tables(analysis: Analysis) -> dict[str, tuple[Row, Iterable[Row]]]:
             ),
         ),
         "correlations.csv": (
-            ("layer", "place", "measure", "proxy", "samples", "r", "r_squared"),
+            ("layer", "place", "measure", "proxy", "over", "samples", "r", "r_squared"),
             (
-                (link.layer, link.place, f.measure, f.proxy, f.samples, f.r, f.r_squared)
+                (link.layer, link.place, f.measure, f.proxy, f.over, f.samples, f.r, f.r_squared)
                 for link in analysis.links
                 for f in link.correlations
             ),
@@ -167,9 +168,9 @@ def _tables(analysis: Analysis) -> dict[str, tuple[Row, Iterable[Row]]]:
             ),
         ),
         "depth_errors.csv": (
-            ("depth", "layer", "error"),
+            ("partition", "depth", "layer", "error"),
             (
-                (run.depth, layer, error)
+                (run.partition, run.depth, layer, error)
                 for run in analysis.depth_errors
                 for layer, error in enumerate(run.errors)
             ),
