@@ -51,6 +51,7 @@ def draw_all(directory: Path, analysis: Analysis) -> tuple[Plot, ...]:
         for plot, figure in _figures(analysis):
             FigureCanvasAgg(figure)
             figure.savefig(directory / f"{plot.name}.png", dpi=110, metadata={"Software": None})
+            figure.set_layout_engine("none")  # it is laid out already, which takes a while
             figure.savefig(directory / f"{plot.name}.svg", metadata={"Date": None})
             drawn.append(plot)
     return tuple(drawn)
