@@ -18,8 +18,17 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-KEPT = ("analysis.json", "correlations.csv", "sweeps.csv", "ded.png", "ded-entropy.png",
-        "ded-quantization-error.png", "dependency.png", "depth-errors.png", "ranges.png")  # fmt: skip
+KEPT = (
+    "analysis.json",
+    "correlations.csv",
+    "sweeps.csv",
+    "ded.png",
+    "ded-entropy.png",
+    "ded-quantization-error.png",
+    "dependency.png",
+    "depth-errors.png",
+    "ranges.png",
+)
 
 
 def main() -> None:
