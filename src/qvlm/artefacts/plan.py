@@ -14,15 +14,28 @@ class Block(Frozen):
     stop: int
 
 
+class Dependency(Frozen):
+    """How strongly consecutive layers depend on each other, and what measuring it cost."""
+
+    proxy: str
+    """`entropy` (values in nats) or `quantization_error` (normalized errors, 0 .. 4)."""
+    towers: dict[str, tuple[float, ...]]
+    """Tower -> D(k, k+1), one value per link; higher = better searched together."""
+    forward_equivalents: float
+    """Forwards of the whole model that only the proxy needs."""
+    seconds: float
+    """Wall time that only the proxy needs."""
+
+
 class TowerPlan(Frozen):
     """Partition of one tower."""
 
     tower: str
     blocks: tuple[Block, ...]
     threshold: float | None
-    """h0 in nats (None where the partition does not look at the dependency)."""
+    """h0 in the proxy's unit (None where the partition does not look at the dependency)."""
     dependency: tuple[float, ...]
-    """D(k, k+1) in nats."""
+    """D(k, k+1) in the unit of the plan's proxy; in nats where the proxy measures nothing."""
 
 
 class BlockPlan(Frozen):

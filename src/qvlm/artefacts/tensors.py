@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from qvlm.artefacts.statistics import ActivationStats, SiteStats
 from qvlm.errors import ArtefactError
 
-STATS_VERSION = 1
+STATS_VERSION = 2
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -61,6 +61,7 @@ def write_stats(path: Path, stats: ActivationStats) -> None:
         "dependency": stats.dependency,
         "forward_equivalents": stats.forward_equivalents,
         "seconds": stats.seconds,
+        "entropy_seconds": stats.entropy_seconds,
     }
     # An empty file of tensors is legal, but not every reader takes it.
     write_tensors(path, tensors or {"none": torch.zeros(1)}, {"qvlm": json.dumps(header)})
@@ -91,4 +92,5 @@ def read_stats(path: Path) -> ActivationStats:
         dependency={name: tuple(values) for name, values in header["dependency"].items()},
         forward_equivalents=header["forward_equivalents"],
         seconds=header["seconds"],
+        entropy_seconds=header["entropy_seconds"],
     )

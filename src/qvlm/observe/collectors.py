@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -126,7 +127,11 @@ class ErrorCollector:
 
 
 class PairCollector:
-    """Joint histograms of the inputs of consecutive layers (METHOD: cross-layer dependency)."""
+    """Joint histograms of the inputs of consecutive layers (METHOD: cross-layer dependency).
+
+    Attributes:
+        seconds: wall time spent on them so far.
+    """
 
     def __init__(
         self,
@@ -142,6 +147,7 @@ class PairCollector:
             bits = min(8, schemes[name].bits)
             self._grids[name] = grid_from_range(lower[0], upper[0], bits)
         self._histograms: dict[tuple[str, int], JointHistogram] = {}
+        self.seconds = 0.0
         self._earlier: dict[str, tuple[int, str, torch.Tensor]] = {}
 
     def see(self, site: str, x: torch.Tensor) -> None:
@@ -149,11 +155,16 @@ class PairCollector:
         leader = self._leaders.get(site)
         if leader is None:
             return
+        start = time.perf_counter()
+        self._pair(leader, x)
+        self.seconds += time.perf_counter() - start
+
+    def _pair(self, leader: Site, x: torch.Tensor) -> None:
         earlier = self._earlier.get(leader.tower)
         if earlier is not None:
             layer, name, before = earlier
             if layer + 1 == leader.layer and before.shape == x.shape:
-                grids = self._grids[name], self._grids[site]
+                grids = self._grids[name], self._grids[leader.name]
                 levels = grids[0].levels
                 key = (leader.tower, layer)
                 histogram = self._histograms.setdefault(key, JointHistogram(levels))
@@ -162,7 +173,7 @@ class PairCollector:
         if is_last:
             self._earlier.pop(leader.tower, None)
         else:
-            self._earlier[leader.tower] = (leader.layer, site, x)
+            self._earlier[leader.tower] = (leader.layer, leader.name, x)
 
     def dependency(self) -> dict[str, tuple[float, ...]]:
         """Tower -> D(k, k+1) in nats; 0 for a pair whose widths differ or that was excluded."""

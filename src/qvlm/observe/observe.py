@@ -71,6 +71,7 @@ def observe(
         dependency=pairs.dependency(),
         forward_equivalents=2.0,
         seconds=time.perf_counter() - start,
+        entropy_seconds=pairs.seconds,
     )
 
 

@@ -19,10 +19,10 @@ def partition(
     a link of exactly h0 therefore joins nothing by itself. O(layers * depth).
 
     Args:
-        dependency: D(k, k+1) in nats, one for each of the layers - 1 links.
+        dependency: D(k, k+1), one for each of the layers - 1 links.
         layers: number of layers.
         depth: longest block, at least 1.
-        threshold: h0 in nats.
+        threshold: h0, in the unit of the dependency.
 
     Raises:
         ValueError: the lengths do not fit, the depth is below 1 or a value is not finite.

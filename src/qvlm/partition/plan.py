@@ -10,6 +10,9 @@ from qvlm.errors import ArtefactError
 from qvlm.partition.dynamic import partition
 from qvlm.schemes import PartitionSettings
 
+MEASURED = ("entropy", "quantization_error")
+"""Proxies that partition by the dependency of consecutive layers."""
+
 
 def plan_blocks(
     layers: Mapping[str, int],
@@ -20,7 +23,8 @@ def plan_blocks(
 
     Args:
         layers: tower -> number of layers, in execution order.
-        dependency: tower -> D(k, k+1) in nats; only the `entropy` proxy needs it.
+        dependency: tower -> D(k, k+1) as the proxy measures it; `fixed` and `single_layer` only
+            keep it.
         settings: proxy, depth and threshold.
 
     Raises:
@@ -38,21 +42,22 @@ def plan_tower(
 ) -> TowerPlan:
     """Returns the blocks of one tower.
 
-    `entropy`: the best partition against h0, by default the mean dependency of the tower.
+    `entropy`, `quantization_error`: the best partition against h0, by default the mean
+    dependency of the tower.
     `fixed`: runs of `depth` layers, the last one shorter where the depth does not divide.
     `single_layer`: every layer on its own.
 
     Args:
         tower: its name.
         layers: number of layers.
-        dependency: D(k, k+1) in nats, kept in the plan.
+        dependency: D(k, k+1) as the proxy measures it, kept in the plan.
         settings: proxy, depth and threshold.
 
     Raises:
-        ArtefactError: `entropy`, and the dependency is not one value per link.
+        ArtefactError: the proxy needs the dependency, and it is not one value per link.
     """
     threshold = None
-    if settings.proxy == "entropy":
+    if settings.proxy in MEASURED:
         links = max(layers - 1, 0)
         if len(dependency) != links:
             raise ArtefactError(

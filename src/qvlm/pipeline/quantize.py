@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 
 from qvlm import machine
-from qvlm.artefacts import BlockPlan, ClipPlan, ModelMap
+from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.result import Result, Sizes, StageCost
 from qvlm.artefacts.rounding import RoundingOutcome
@@ -34,6 +34,7 @@ from qvlm.export.pack import Packed, pack
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
+from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.vision import train_vision, write_vision
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
@@ -82,13 +83,13 @@ def quantize(
             used, guard = _calibration(calibration, settings)
             batches = _batches(used, loaded, settings)
             guard_batches = _batches(guard, loaded, settings) if guard else []
-        stats = _observe(loaded, model_map, settings, batches, run)
-        plan = _partition(model_map, settings, stats, run)
+        look = partial(_look, loaded, model_map, settings, batches, run)
+        stats, dependency = look()
+        plan = _partition(model_map, settings, dependency, run)
         vision = None
         if settings.vision_optimization is not None:
-            again = partial(_observe, loaded, model_map, settings, batches, run)
-            vision, stats, plan = train_vision(
-                loaded, model_map, settings, used, stats, plan, again, progress
+            vision, stats, dependency, plan = train_vision(
+                loaded, model_map, settings, used, stats, plan, look, progress
             )
             run.add("vision", vision.plan.training)
         installer = Installer(loaded.model, model_map, settings, stats)
@@ -100,7 +101,7 @@ def quantize(
             checkpoint_bytes = write_checkpoint(
                 work, loaded.directory, loaded.model, packed.tensors, packed.index
             )
-            _write_artefacts(work, settings, stats, plan, clips, rounding)
+            _write_artefacts(work, settings, stats, dependency, plan, clips, rounding)
             if vision is not None:
                 write_vision(work / ARTEFACTS, vision)
         result = Result(
@@ -217,22 +218,29 @@ def _batches(samples: list[Sample], loaded: LoadedModel, recipe: Recipe) -> list
     )
 
 
-def _observe(
+def _look(
     loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch], run: _Run
-) -> ActivationStats:
+) -> tuple[ActivationStats, Dependency]:
+    """Observes the model and measures its dependency by the recipe's proxy."""
     stats = observe(loaded.model, model_map, recipe, batches, partial(run.progress, "observe"))
-    run.add("observe", stats)
-    return stats
+    # The entropy is collected while observing; its seconds are the dependency's.
+    seconds = stats.seconds - stats.entropy_seconds
+    observed = StageCost(seconds=seconds, forward_equivalents=stats.forward_equivalents)
+    run.add("observe", observed)
+    installer = Installer(loaded.model, model_map, recipe, stats)
+    dependency = measure_dependency(installer, batches, partial(run.progress, "dependency"))
+    run.add("dependency", dependency)
+    return stats, dependency
 
 
-def _partition(model_map: ModelMap, recipe: Recipe, stats: ActivationStats, run: _Run) -> BlockPlan:
+def _partition(model_map: ModelMap, recipe: Recipe, dependency: Dependency, run: _Run) -> BlockPlan:
     start = time.perf_counter()
     layers: dict[str, int] = {
         tower.name: len(tower.layers)
         for tower in model_map.towers
         if model_map.sites_of(tower.name)
     }
-    plan = plan_blocks(layers, stats.dependency, recipe.partition)
+    plan = plan_blocks(layers, dependency.towers, recipe.partition)
     run.stages["partition"] = StageCost(seconds=time.perf_counter() - start)
     return plan
 
@@ -270,6 +278,7 @@ def _write_artefacts(
     work: Path,
     recipe: Recipe,
     stats: ActivationStats,
+    dependency: Dependency,
     plan: BlockPlan,
     clips: ClipPlan,
     rounding: RoundingOutcome | None,
@@ -279,6 +288,7 @@ def _write_artefacts(
     folder = work / ARTEFACTS
     folder.mkdir()
     write_stats(folder / "statistics.safetensors", stats)
+    write_json(folder / "dependency.json", dependency)
     write_json(folder / "blocks.json", plan)
     write_json(folder / "clipping.json", clips)
     if rounding is not None:

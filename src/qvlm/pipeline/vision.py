@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from qvlm.artefacts import BlockPlan, ModelMap
+from qvlm.artefacts import BlockPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
 from qvlm.artefacts.store import write_json
@@ -46,9 +46,9 @@ def train_vision(
     samples: Sequence[Sample],
     stats: ActivationStats,
     plan: BlockPlan,
-    observe_again: Callable[[], ActivationStats],
+    look_again: Callable[[], tuple[ActivationStats, Dependency]],
     progress: Progress,
-) -> tuple[TrainedVision, ActivationStats, BlockPlan]:
+) -> tuple[TrainedVision, ActivationStats, Dependency, BlockPlan]:
     """Trains the vision tower of the loaded model, then looks at it again.
 
     Args:
@@ -59,11 +59,11 @@ def train_vision(
             epoch. The guard's are not among them.
         stats: of the original tower; the training holds the ranges that the search starts from.
         plan: blocks of the original tower.
-        observe_again: observes the loaded model as it is.
+        look_again: observes the loaded model as it is, and measures its dependency.
         progress: told how far the training is.
 
     Returns:
-        The tower, and statistics and blocks with it.
+        The tower, and statistics, dependency and blocks with it.
 
     Raises:
         DataError: fewer than two samples have an image.
@@ -79,13 +79,13 @@ def train_vision(
     training, tensors = optimize_vision(
         loaded.model, model_map, recipe, grids, train, judge, partial(progress, "vision")
     )
-    stats = observe_again()
-    after = replan(plan, stats, recipe)
+    stats, dependency = look_again()
+    after = replan(plan, dependency, recipe)
     vision = VisionPlan(training=training, blocks_before=plan, blocks_after=after)
-    return TrainedVision(vision, tensors), stats, after
+    return TrainedVision(vision, tensors), stats, dependency, after
 
 
-def replan(plan: BlockPlan, stats: ActivationStats, recipe: Recipe) -> BlockPlan:
+def replan(plan: BlockPlan, dependency: Dependency, recipe: Recipe) -> BlockPlan:
     """Partitions again for the thresholds of the plan before.
 
     h0 stays that of the original tower: a threshold that is the mean of the new dependency would
@@ -95,7 +95,7 @@ def replan(plan: BlockPlan, stats: ActivationStats, recipe: Recipe) -> BlockPlan
         plan_tower(
             tower.tower,
             tower.blocks[-1].stop,
-            stats.dependency[tower.tower],
+            dependency.towers[tower.tower],
             recipe.partition.model_copy(update={"threshold": tower.threshold}),
         )
         for tower in plan.towers

@@ -70,7 +70,13 @@ def blocks_table(result: Result) -> Table:
     )
     for tower in plan.towers:
         add_row(table, _tower(tower))
-    set_caption(table, ["a block is searched as one; dependency of consecutive layers in nats"])
+    unit = (
+        "normalized error that reaches the next layer's output"
+        if plan.proxy == "quantization_error"
+        else "nats"
+    )
+    caption = f"a block is searched as one; dependency of consecutive layers in {unit}"
+    set_caption(table, [caption])
     return table
 
 

@@ -27,11 +27,12 @@ class CalibrationSettings(Frozen):
 class PartitionSettings(Frozen):
     """How layers are grouped into blocks (METHOD: block partition)."""
 
-    proxy: Literal["entropy", "fixed", "single_layer"] = "entropy"
+    proxy: Literal["entropy", "quantization_error", "fixed", "single_layer"] = "entropy"
+    """What stands for the dependency of consecutive layers; the last two look at none."""
     depth: int = Field(default=3, ge=1)
     """Longest block, in layers."""
     threshold: float | None = None
-    """h0 in nats; None = the mean dependency of the tower."""
+    """h0 in the proxy's unit (entropy: nats); None = the mean dependency of the tower."""
 
 
 class SearchSettings(Frozen):

@@ -1,0 +1,135 @@
+"""Dependency of consecutive layers by two proxies, as one artefact that the partition reads.
+
+`entropy` is the paper's: D(k, k+1) of METHOD 3, collected during the second observation forward.
+
+`quantization_error` is the other proxy of the paper's ablation, which says no more of it than
+"quantization errors as the proxy". Here: D_err(k, k+1) = error at the output of layer k+1 when
+layer k alone is quantized, with the ranges that the search starts from, on the full-precision
+path's input; `normalized_error` averaged over tokens. That is the part of layer k's error that
+survives into k+1, which is what a joint search of both could still mend; the error at k's own
+output would say nothing of k+1, and with k+1 quantized too its own error would drown the share
+of k. Like the entropy it needs no search, and a higher value means "search these together".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from qvlm.artefacts import Dependency, ModelMap, Site, Tower
+from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.statistics import ActivationStats
+from qvlm.models.replay import TowerInput, catch_inputs, run_layer
+from qvlm.numerics.losses import normalized_error
+
+Progress = Callable[[int, int], None]
+Quantize = Callable[[Site], None]
+"""Replaces the linears of a site by quantized ones."""
+
+
+def entropy_dependency(stats: ActivationStats) -> Dependency:
+    """Returns what the observation collected; it costs seconds, but no forward of its own."""
+    return Dependency(
+        proxy="entropy",
+        towers=stats.dependency,
+        forward_equivalents=0.0,
+        seconds=stats.entropy_seconds,
+    )
+
+
+@torch.no_grad()
+def error_dependency(
+    model: nn.Module,
+    model_map: ModelMap,
+    batches: Sequence[Batch],
+    quantize: Quantize,
+    restore: Callable[[], None],
+    progress: Progress = lambda done, total: None,
+) -> Dependency:
+    """Returns the normalized error of layer k that survives into layer k+1, for every link.
+
+    Costs about 4 forwards: one to catch the towers' inputs, then per layer one on the
+    full-precision path, one quantized, and the next layer once more. The tower's hidden states
+    of one layer are held for all batches.
+
+    Args:
+        model: in full precision, and left so.
+        model_map: its towers and sites.
+        batches: calibration samples.
+        quantize: quantizes a site with the range that the search starts from.
+        restore: puts every full-precision linear back.
+        progress: told how many links are done.
+    """
+    start = time.perf_counter()
+    towers = [tower for tower in model_map.towers if model_map.sites_of(tower.name)]
+    total = sum(max(len(tower.layers) - 1, 0) for tower in towers)
+    caught = [catch_inputs(model, tuple(towers), batch) for batch in batches]
+    values: dict[str, tuple[float, ...]] = {}
+    layers_run = sum(len(tower.layers) for tower in model_map.towers)
+    done = 0
+    for tower in towers:
+        inputs = [calls[tower.name] for calls in caught if tower.name in calls]
+        errors = []
+        for outputs, targets in surviving(model, model_map, tower, inputs, quantize, restore):
+            errors.append(_mean_error(inputs, outputs, targets))
+            done += 1
+            progress(done, total)
+        values[tower.name] = tuple(errors)
+        layers_run += _layers_run(len(tower.layers))
+    return Dependency(
+        proxy="quantization_error",
+        towers=values,
+        forward_equivalents=layers_run / sum(len(tower.layers) for tower in model_map.towers),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def surviving(
+    model: nn.Module,
+    model_map: ModelMap,
+    tower: Tower,
+    inputs: Sequence[TowerInput],
+    quantize: Quantize,
+    restore: Callable[[], None],
+) -> Iterator[tuple[list[torch.Tensor], list[torch.Tensor]]]:
+    """Yields per link (k, k+1) the output of layer k+1 with layer k quantized, and without.
+
+    Both are lists over the batches of [samples, positions, channels]. Call it without gradients.
+    """
+    layers = len(tower.layers)
+    if layers < 2:
+        return
+    step = partial(run_layer, model, tower)
+    exact = [call.hidden for call in inputs]
+    exact_next = [step(0, call, x) for call, x in zip(inputs, exact, strict=True)]
+    for k in range(layers - 1):
+        for site in model_map.sites_of(tower.name, k):
+            quantize(site)
+        disturbed = [step(k, call, x) for call, x in zip(inputs, exact, strict=True)]
+        restore()
+        outputs = [step(k + 1, call, x) for call, x in zip(inputs, disturbed, strict=True)]
+        exact = exact_next
+        exact_next = [step(k + 1, call, x) for call, x in zip(inputs, exact, strict=True)]
+        yield outputs, exact_next
+
+
+def _layers_run(layers: int) -> int:
+    """Layers that `surviving` runs on a tower."""
+    return layers + 2 * (layers - 1) if layers > 1 else 0
+
+
+def _mean_error(
+    inputs: Sequence[TowerInput], outputs: list[torch.Tensor], targets: list[torch.Tensor]
+) -> float:
+    """Mean over all valid positions of all batches."""
+    total = positions = 0.0
+    for call, output, target in zip(inputs, outputs, targets, strict=True):
+        valid = torch.ones(target.shape[:-1]) if call.valid is None else call.valid
+        keep = valid.bool()
+        total += float(normalized_error(output[keep], target[keep])) * int(keep.sum())
+        positions += int(keep.sum())
+    return total / positions
