@@ -149,10 +149,10 @@ class Bench:
                 "seconds": outcome.seconds,
                 "parts": outcome.parts.model_dump(),
                 "forward_equivalents": outcome.forward_equivalents,
-                "loss_over_nearest": sum(
-                    site.rounded_loss / site.nearest_loss for site in outcome.sites
-                ) / len(outcome.sites),
-            }  # fmt: skip
+            }
+            if recipe.rounding.target == "quantized":  # else the losses lack a constant
+                ratios = [site.rounded_loss / site.nearest_loss for site in outcome.sites]
+                record["loss_over_nearest"] = sum(ratios) / len(ratios)
         else:
             installer.install_plan(clips)
         if self.judged:
