@@ -21,7 +21,7 @@ from judge import Judge
 from variants import VARIANTS
 
 from qvlm import machine
-from qvlm.artefacts import BlockPlan, ClipPlan, ModelMap
+from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
 from qvlm.data import Sample, choose, open_source, split_guard
@@ -29,22 +29,34 @@ from qvlm.data.batches import calibration_batches
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
+from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.progress import silent
-from qvlm.pipeline.vision import train_vision
+from qvlm.pipeline.vision import TrainedVision, replan, train_vision
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer, round_model, search
+from qvlm.vision import apply_tensors
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained vision tower, with the model as it is then seen."""
+
+    vision: TrainedVision
+    stats: ActivationStats
+    dependency: Dependency
 
 
 @dataclass
 class Calibration:
-    """One seed's samples, and what its variants share: searches that differ in rounding only."""
+    """One seed's samples, and what its variants share, so that nothing is measured twice."""
 
     loaded: LoadedModel
     source: str
     width: str
     seed: int
     searched: dict[str, ClipPlan] = field(default_factory=dict)
-    observed: dict[str, ActivationStats] = field(default_factory=dict)
+    observed: dict[str, tuple[ActivationStats, Dependency]] = field(default_factory=dict)
+    trained: dict[str, Trained] = field(default_factory=dict)
 
     def measure(self, overrides: tuple[str, ...], judge: Judge) -> dict[str, Any]:
         """Quantizes by a variant, judges, and restores the model."""
@@ -62,24 +74,18 @@ class Calibration:
         used, guard = split_guard(samples, settings.guard_fraction, self.seed)
         batches, held = self._batches(used, recipe), self._batches(guard, recipe)
         model_map = describe(self.loaded.model, recipe)
-        stats = self._observe(recipe, model_map, batches)
-        plan = _plan(recipe, model_map, stats)
+        stats, dependency = self._look(recipe, model_map, batches)
+        plan = _plan(recipe, model_map, dependency)
         record: dict[str, Any] = {}
         if recipe.vision_optimization is not None:
-            vision, stats, plan = train_vision(
-                self.loaded,
-                model_map,
-                recipe,
-                used,
-                stats,
-                plan,
-                lambda: observe(self.loaded.model, model_map, recipe, batches),
-                silent,
-            )
-            record["vision"] = vision.plan.model_dump(mode="json")
+            trained = self._trained(recipe, model_map, used, batches, stats, plan)
+            apply_tensors(self.loaded.model, trained.vision.tensors)
+            stats, plan = trained.stats, replan(plan, trained.dependency, recipe)
+            training = trained.vision.plan.training
+            record["vision"] = training.model_dump(mode="json")
         installer = Installer(self.loaded.model, model_map, recipe, stats)
         key = _nearest(recipe).model_dump_json()
-        if key not in self.searched or recipe.vision_optimization is not None:
+        if key not in self.searched:
             self.searched[key] = search(installer, plan, batches, held)
         clips = self.searched[key]
         installer.install_plan(clips)
@@ -100,24 +106,57 @@ class Calibration:
             "guard": clips.guard.model_dump(mode="json") if clips.guard else None,
         }
 
-    def _observe(
+    def _look(
         self, recipe: Recipe, model_map: ModelMap, batches: list[Batch]
-    ) -> ActivationStats:
+    ) -> tuple[ActivationStats, Dependency]:
         schemes = [recipe.language, recipe.projector, recipe.vision]
         activations = [scheme and scheme.activations for scheme in schemes]
         key = repr((activations, recipe.search.percentiles, recipe.calibration, recipe.partition))
         if key not in self.observed:
-            self.observed[key] = observe(self.loaded.model, model_map, recipe, batches)
+            self.observed[key] = _look(self.loaded, model_map, recipe, batches)
         return self.observed[key]
+
+    def _trained(
+        self,
+        recipe: Recipe,
+        model_map: ModelMap,
+        samples: list[Sample],
+        batches: list[Batch],
+        stats: ActivationStats,
+        plan: BlockPlan,
+    ) -> Trained:
+        """The vision tower's training does not depend on blocks, search or rounding."""
+        key = repr((recipe.vision_optimization, recipe.calibration, recipe.search.start))
+        if key not in self.trained:
+            vision, after, dependency, _ = train_vision(
+                self.loaded,
+                model_map,
+                _nearest(recipe),
+                samples,
+                stats,
+                plan,
+                lambda: _look(self.loaded, model_map, recipe, batches),
+                silent,
+            )
+            self.trained[key] = Trained(vision, after, dependency)
+        return self.trained[key]
 
     def _batches(self, samples: list[Sample], recipe: Recipe) -> list[Batch]:
         size = recipe.calibration.batch_size
         return calibration_batches(samples, self.loaded.processor, size) if samples else []
 
 
-def _plan(recipe: Recipe, model_map: ModelMap, stats: ActivationStats) -> BlockPlan:
+def _look(
+    loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch]
+) -> tuple[ActivationStats, Dependency]:
+    stats = observe(loaded.model, model_map, recipe, batches)
+    installer = Installer(loaded.model, model_map, recipe, stats)
+    return stats, measure_dependency(installer, batches)
+
+
+def _plan(recipe: Recipe, model_map: ModelMap, dependency: Dependency) -> BlockPlan:
     layers = {t.name: len(t.layers) for t in model_map.towers if model_map.sites_of(t.name)}
-    return plan_blocks(layers, stats.dependency, recipe.partition)
+    return plan_blocks(layers, dependency.towers, recipe.partition)
 
 
 def _nearest(recipe: Recipe) -> Recipe:

@@ -1,6 +1,7 @@
 """The variants of the ablation: name -> changes of the width's preset.
 
-All start from `PAPER_FREE`: nothing beyond the paper's pieces, so that each line adds one thing.
+All but the last start from `_PLAIN`, which has nothing beyond the paper's pieces, so that each
+line adds one thing; the last is the preset as it is.
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         _GUARD,
         "search.token_weights=gradient",
         *_GPTQ,
+    ),
+    "paper's letter": (
+        *_PLAIN,
+        _BLOCKS,
+        _VISION,
+        "search.objective=l2",
+        "search.strategy=exhaustive",
     ),
     "default": (),
 }

@@ -165,3 +165,21 @@ def test_channels_that_are_always_zero_are_told_of(model_and_batches: Any) -> No
     with pytest.warns(UserWarning, match=r"5 of 64 channels of 'language\.1\.attn_in' are zero"):
         stats = observe(model, describe(model, recipe), recipe, batches)
     assert math.isfinite(stats.sites["language.1.attn_in"].lp_error.sum())
+
+
+def test_means_of_many_positions_look_at_some_of_them(
+    model_and_batches: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batches = model_and_batches
+    recipe = Recipe()
+    model_map = describe(model, recipe)
+    whole = observe(model, model_map, recipe, batches)
+    monkeypatch.setattr("qvlm.observe.observe.MEAN_POSITIONS", 100)
+    some = observe(model, model_map, recipe, batches)
+    name = "language.1.attn_in"
+    assert some.sites[name].tokens == whole.sites[name].tokens > 300
+    assert torch.equal(some.sites[name].upper, whole.sites[name].upper)
+    assert not torch.equal(some.sites[name].lp_error, whole.sites[name].lp_error)
+    assert torch.allclose(some.sites[name].lp_error, whole.sites[name].lp_error, rtol=0.3)
+    assert some.dependency["language"] != whole.dependency["language"]
+    assert some.dependency["language"] == pytest.approx(whole.dependency["language"], abs=0.1)

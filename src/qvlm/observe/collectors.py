@@ -38,12 +38,15 @@ class TailCollector:
         self._images = sum(_images(batch) for batch in batches)
         self._leaders = leading_sites(model_map)
         self._tails: dict[str, TailQuantiles] = {}
+        self.positions: dict[str, int] = {}
+        """Site -> number of positions seen."""
 
     def see(self, batch: Batch, site: str, x: torch.Tensor) -> None:
         """Takes x [tokens, channels] of one batch."""
         scheme = self._schemes[site]
         if not scheme.is_static and site not in self._leaders:
             return
+        self.positions[site] = self.positions.get(site, 0) + len(x)
         if self._is_per_tensor(site):
             x = x.reshape(-1, 1)
         if site not in self._tails:
@@ -104,7 +107,6 @@ class ErrorCollector:
         self._lp_norm = lp_norm
         self._sums: dict[str, torch.Tensor] = {}
         self._elements: dict[str, int] = {}
-        self._tokens: dict[str, int] = {}
 
     def see(self, site: str, x: torch.Tensor) -> None:
         """Takes x [tokens, channels]."""
@@ -115,15 +117,10 @@ class ErrorCollector:
         sums = clip_error(x, lower, upper, scheme.bits, scheme.symmetric, self._lp_norm)
         self._sums[site] = self._sums.get(site, torch.zeros_like(sums)) + sums
         self._elements[site] = self._elements.get(site, 0) + x.numel()
-        self._tokens[site] = self._tokens.get(site, 0) + len(x)
 
     def mean(self, site: str) -> torch.Tensor:
         """[percentiles] float64, mean of |x - x^|^p over all elements."""
         return self._sums[site] / self._elements[site]
-
-    def tokens(self, site: str) -> int:
-        """Number of positions seen."""
-        return self._tokens[site]
 
 
 class PairCollector:
