@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,8 @@ def test_means_of_many_positions_look_at_some_of_them(
     recipe = Recipe()
     model_map = describe(model, recipe)
     whole = observe(model, model_map, recipe, batches)
-    monkeypatch.setattr("qvlm.observe.observe.MEAN_POSITIONS", 100)
+    module = sys.modules["qvlm.observe.observe"]  # the package has a function of that name
+    monkeypatch.setattr(module, "MEAN_POSITIONS", 100)
     some = observe(model, model_map, recipe, batches)
     name = "language.1.attn_in"
     assert some.sites[name].tokens == whole.sites[name].tokens > 300
