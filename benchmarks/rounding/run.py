@@ -54,7 +54,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "gptq, activation order": (GPTQ, "rounding.activation_order=true"),
     "gptq, damping 0.1": (GPTQ, "rounding.damping=0.1"),
     "gptq, damping 0.001": (GPTQ, "rounding.damping=0.001"),
-    "gptq, full-precision target": (GPTQ, "rounding.target=full_precision"),
 }
 
 
@@ -150,9 +149,8 @@ class Bench:
                 "parts": outcome.parts.model_dump(),
                 "forward_equivalents": outcome.forward_equivalents,
             }
-            if recipe.rounding.target == "quantized":  # else the losses lack a constant
-                ratios = [site.rounded_loss / site.nearest_loss for site in outcome.sites]
-                record["loss_over_nearest"] = sum(ratios) / len(ratios)
+            ratios = [site.rounded_loss / site.nearest_loss for site in outcome.sites]
+            record["loss_over_nearest"] = sum(ratios) / len(ratios)
         else:
             installer.install_plan(clips)
         if self.judged:

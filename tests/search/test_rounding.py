@@ -88,9 +88,6 @@ SCHEMES: dict[str, tuple[str, tuple[str, ...]]] = {
         "w4a4", ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
     ),
     "a look per site": ("w4a4", ("rounding.passes=site",)),
-    "full-precision target": (
-        "w4a4", ("rounding.target=full_precision", "rounding.passes=site"),
-    ),
     "quantized head": ("w4a4", ("lm_head.weights.rounding=gptq", "lm_head.activations.bits=8")),
 }  # fmt: skip
 
@@ -152,7 +149,7 @@ def test_hessians_are_those_of_levels_without_padding(tmp_path: Path) -> None:
     site = bench.model_map.sites_of("language", 0)[0]
     seen: list[torch.Tensor] = []
     weights = [2.0 * batch.valid for batch in bench.batches]
-    run = TowerRun(bench.installer, tower, calls, weights)
+    run = TowerRun(bench.model, tower, calls, weights)
     found = run.hessians(0, [call.hidden for call in calls], [site])[site.name]
     grid = bench.installer.grid(site, bench.installer.index_of(site, bench.clips))
     assert grid is not None
@@ -166,41 +163,6 @@ def test_hessians_are_those_of_levels_without_padding(tmp_path: Path) -> None:
     torch.testing.assert_close(found.matrix, 2 * levels.t() @ levels)
 
 
-def test_the_full_precision_path_comes_along_layer_by_layer(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "d", *ALL)
-    tower = bench.model_map.tower("language")
-    calls = [catch_inputs(bench.model, (tower,), batch)["language"] for batch in bench.batches]
-    inputs: list[list[torch.Tensor]] = [[] for _ in tower.layers]
-    hooks = [
-        bench.model.get_submodule(path + ".self_attn.q_proj").register_forward_pre_hook(
-            lambda _module, args, layer=layer: inputs[layer].append(args[0])
-        )
-        for layer, path in enumerate(tower.layers)
-    ]
-    bench.logits()
-    for hook in hooks:
-        hook.remove()
-    bench.installer.install_plan(bench.clips)
-    run = TowerRun(bench.installer, tower, calls, [batch.valid.float() for batch in bench.batches])
-    exact = [call.hidden for call in calls]
-    for layer in range(len(tower.layers)):
-        site = bench.model_map.sites_of("language", layer)[0]
-        hessian = run.hessians(layer, list(exact), [site], exact)[site.name]
-        grid = bench.installer.grid(site, bench.installer.index_of(site, bench.clips))
-        assert grid is not None
-        assert hessian.lack is not None
-        expected = torch.zeros(site.channels, site.channels)
-        for batch, x in zip(bench.batches, inputs[layer], strict=True):
-            scaled = x[batch.valid] / grid.scale
-            levels = (torch.round(scaled) + grid.zero_point).clamp(0, 15) - grid.zero_point
-            expected += (scaled - levels).t() @ levels
-        torch.testing.assert_close(hessian.lack, expected, rtol=1e-3, atol=1e-2)
-    assert all(
-        type(bench.model.get_submodule(path)).__name__ == "SimulatedLinear"
-        for path in bench.model_map.site_of_linear
-    )
-
-
 def test_sites_of_a_layer_see_the_rounded_sites_before_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,8 +171,8 @@ def test_sites_of_a_layer_see_the_rounded_sites_before_them(
     kept: dict[str, tuple[list[torch.Tensor], Hessian]] = {}
     plain = TowerRun.hessians
 
-    def spy(self: TowerRun, layer: int, hidden: Any, sites: Any, exact: Any) -> dict[str, Hessian]:
-        found = plain(self, layer, hidden, sites, exact)
+    def spy(self: TowerRun, layer: int, hidden: Any, sites: Any) -> dict[str, Hessian]:
+        found = plain(self, layer, hidden, sites)
         kept.update({name: (self, layer, hidden, hessian) for name, hessian in found.items()})
         return found
 

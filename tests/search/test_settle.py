@@ -36,6 +36,7 @@ class Bench:
             dependency={},
             forward_equivalents=0,
             seconds=0,
+            entropy_seconds=0,
         )
         self.installed: dict[str, int] = {}
         self.total = total

@@ -11,10 +11,7 @@ class SiteRounding(Frozen):
 
     site: str
     nearest_loss: float | None
-    """SUM_t w_t ||(V - V^) x_t||^2 over the tokens seen, weights rounded to nearest.
-
-    With a full-precision target SUM_t w_t ||V x'_t - V^ x_t||^2, up to a constant that no rounding
-    changes (so it may be negative, and only the difference of the two losses has a meaning)."""
+    """SUM_t w_t ||(V - V^) x_t||^2 over the tokens seen, weights rounded to nearest."""
     rounded_loss: float | None
     """The same as rounded in the end; never above `nearest_loss`."""
     nearest_rows: int

@@ -16,23 +16,20 @@ class Hessian:
     """Streams H = SUM_t w_t x_t x_t^T over the tokens t that a linear reads.
 
     H is half the Hessian of SUM_t w_t ||(W - W^) x_t||^2 with respect to one row of W^.
-    Where full-precision inputs x'_t come along, also C = SUM_t w_t (x'_t - x_t) x_t^T, what the
-    inputs lack. Memory: one [channels, channels] float32 matrix for each.
+    Memory: one [channels, channels] float32 matrix.
     """
 
     def __init__(self, channels: int) -> None:
         self._channels = channels
         self._matrix: Tensor | None = None
         self._active: Tensor | None = None
-        self._lack: Tensor | None = None
 
-    def update(self, x: Tensor, weights: Tensor | None = None, exact: Tensor | None = None) -> None:
+    def update(self, x: Tensor, weights: Tensor | None = None) -> None:
         """Takes tokens.
 
         Args:
             x: [tokens, channels], any float dtype; padding left out.
             weights: w, [tokens], non-negative; None for 1.
-            exact: x', [tokens, channels]: at every update or at none.
 
         Raises:
             ValueError: another number of channels.
@@ -47,9 +44,6 @@ class Hessian:
         else:
             self._matrix += product
             self._active |= active
-        if exact is not None:
-            lack = (exact.float() - x).t() @ weighted
-            self._lack = lack if self._lack is None else self._lack.add_(lack)
 
     @property
     def matrix(self) -> Tensor:
@@ -57,11 +51,6 @@ class Hessian:
         if self._matrix is None:
             return torch.zeros(self._channels, self._channels)
         return self._matrix
-
-    @property
-    def lack(self) -> Tensor | None:
-        """C, [channels, channels] float32; None where no full-precision input came along."""
-        return self._lack
 
     @property
     def dead(self) -> Tensor:
@@ -81,13 +70,11 @@ class ErrorFeedback:
 
     Attributes:
         feedback: N, [channels, channels] float32.
-        gain: [channels] float32.
         order: [channels] int64, column to round first, second, ...; None for left to right.
         damping: what was added to the diagonal, as a share of its mean.
     """
 
     feedback: Tensor
-    gain: Tensor
     order: Tensor | None
     damping: float
 
@@ -118,8 +105,7 @@ def error_feedback(
     wide = matrix.double()
     mean = float(wide.diagonal().mean())
     if mean <= 0:  # no token, or none that weighs anything: nothing to feed forward
-        identity = torch.eye(len(wide)).to(matrix)
-        return ErrorFeedback(identity, identity.diagonal(), order, damping)
+        return ErrorFeedback(torch.eye(len(wide)).to(matrix), order, damping)
     while True:
         damped = wide.clone()
         damped.diagonal().add_(damping * mean)
@@ -130,30 +116,5 @@ def error_feedback(
         damping = max(damping * _GROWTH, _LEAST_GROWN)
     identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
     upper = torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
-    diagonal = upper.diagonal()
-    feedback = (upper / diagonal.unsqueeze(-1)).float()
-    return ErrorFeedback(feedback, diagonal.pow(-2).float(), order, damping)
-
-
-def compensated(weight: Tensor, lack: Tensor, feedback: ErrorFeedback) -> Tensor:
-    """Returns the weight that comes closest to full-precision outputs on quantized inputs.
-
-    V' = V + V C (H + damping)^-1, the least-squares solution of V' x_t = V x'_t with x' the
-    full-precision and x the quantized input, drawn towards V by the damping.
-
-    Args:
-        weight: V, [out, in] float32.
-        lack: C of the same inputs, [in, in] float32.
-        feedback: of their H.
-    """
-    n, order = feedback.feedback, feedback.order
-    missing = weight @ lack
-    if order is not None:
-        missing = missing[:, order]
-    # (H + damping)^-1 = N^T diag(1 / gain) N
-    change = (missing @ n.t() / feedback.gain) @ n
-    if order is not None:
-        restored = torch.empty_like(change)
-        restored[:, order] = change
-        change = restored
-    return weight + change
+    feedback = upper / upper.diagonal().unsqueeze(-1)
+    return ErrorFeedback(feedback.float(), order, damping)

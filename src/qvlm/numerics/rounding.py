@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from qvlm.numerics.hessian import ErrorFeedback, Hessian, compensated, error_feedback
+from qvlm.numerics.hessian import ErrorFeedback, Hessian, error_feedback
 from qvlm.numerics.weights import QuantizedWeight, group_grid, quantize_weight, resolve_group_size
 
 _BLOCK = 128
@@ -48,9 +48,6 @@ def round_gptq(
     may be stacked, and a row that came out worse than by nearest rounding is rounded to nearest.
     Weights of dead channels become zero, that is, the level is the zero point.
 
-    Where the Hessian came with full-precision inputs x', the output is compared with V x'_t
-    instead, and the weights move towards `compensated` before they are rounded.
-
     Args:
         weight: V, [out, in], any float dtype; finite.
         hessian: of the inputs that V multiplies.
@@ -64,18 +61,16 @@ def round_gptq(
         ValueError: the Hessian holds NaN or infinity, or has another width.
     """
     size = resolve_group_size(weight.shape[1], group_size, "error")
-    weight = weight.float().masked_fill(hessian.dead, 0.0)
+    target = weight.float().masked_fill(hessian.dead, 0.0)
     scheme = _Scheme(bits, size, symmetric, clipping)
     nearest = quantize_weight(
-        weight, bits=bits, group_size=size, symmetric=symmetric, clipping=clipping
+        target, bits=bits, group_size=size, symmetric=symmetric, clipping=clipping
     )
     if feedback is None:
         feedback = error_feedback(hessian.matrix)
-    lack = hessian.lack
-    target = weight if lack is None else compensated(weight, lack, feedback)
     second = _second_order(target, feedback, scheme)
-    nearest_loss = proxy_loss(weight, nearest, hessian.matrix, lack)
-    loss = proxy_loss(weight, second, hessian.matrix, lack)
+    nearest_loss = proxy_loss(target, nearest, hessian.matrix)
+    loss = proxy_loss(target, second, hessian.matrix)
     better = loss < nearest_loss
     return Rounded(
         weight=_rows(better, second, nearest),
@@ -84,25 +79,16 @@ def round_gptq(
     )
 
 
-def proxy_loss(
-    weight: Tensor, quantized: QuantizedWeight, matrix: Tensor, lack: Tensor | None = None
-) -> Tensor:
+def proxy_loss(weight: Tensor, quantized: QuantizedWeight, matrix: Tensor) -> Tensor:
     """Returns e H e^T of every output row, e = w - w^, [out] float32.
-
-    With C it is e H e^T + 2 w C e^T: SUM_t w_t (w x'_t - w^ x_t)^2 up to what no rounding changes,
-    so possibly negative.
 
     Args:
         weight: [out, in] float32.
         quantized: of the same shape.
         matrix: H, [in, in] float32.
-        lack: C, [in, in] float32.
     """
     error = weight - quantized.dequantized()
-    gradient = error @ matrix
-    if lack is not None:
-        gradient += 2 * (weight @ lack)
-    return (gradient * error).sum(dim=-1)
+    return ((error @ matrix) * error).sum(dim=-1)
 
 
 def split_rows(weight: QuantizedWeight, outputs: list[int]) -> list[QuantizedWeight]:

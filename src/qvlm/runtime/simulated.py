@@ -44,12 +44,6 @@ class SimulatedLinear(nn.Module):
         grid = per_token_grid(wide, self.activations.bits, self.activations.symmetric)
         return _centred(wide, grid) * grid.scale
 
-    def unquantized(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns what V would multiply if inputs were not rounded: x / D, or x itself."""
-        if self.activations.bits == FLOAT_BITS or self.grid is None:
-            return x.float()
-        return x.float() / self.grid.scale
-
 
 def _centred(x: torch.Tensor, grid: AffineGrid) -> torch.Tensor:
     return quantize(x, grid) - grid.zero_point

@@ -72,9 +72,6 @@ class RoundingSettings(Frozen):
     """Look at the inputs again after every rounded site of a layer, or once per layer."""
     token_weights: TokenWeightKind = "uniform"
     """Weight of every position in the Hessian."""
-    target: Literal["quantized", "full_precision"] = "quantized"
-    """Inputs of the output that is aimed at: those that the layer reads, so that only the rounding
-    of weights is made up for, or the full-precision model's, so that everything before is too."""
 
 
 class VisionOptimizationSettings(Frozen):

@@ -15,7 +15,6 @@ from qvlm.artefacts import Site, Tower
 from qvlm.models.replay import TowerInput, run_layer
 from qvlm.numerics.hessian import Hessian
 from qvlm.runtime import SimulatedLinear
-from qvlm.search.install import Installer
 
 
 @dataclass
@@ -23,7 +22,7 @@ class TowerRun:
     """A tower with what it received, batch by batch.
 
     Attributes:
-        installer: the model, its sites quantized.
+        model: the model, its sites quantized.
         tower: which tower.
         calls: per batch, the arguments of its layers.
         weights: per batch, [samples, positions] float, how much a position of the layer at hand
@@ -32,7 +31,7 @@ class TowerRun:
         hessian_seconds: time spent on Hessians.
     """
 
-    installer: Installer
+    model: nn.Module
     tower: Tower
     calls: Sequence[TowerInput]
     weights: Sequence[torch.Tensor] = ()
@@ -43,62 +42,35 @@ class TowerRun:
         """Runs a layer on the hidden states of every batch."""
         self.layer_forwards += 1
         return [
-            run_layer(self.installer.model, self.tower, layer, call, state)
+            run_layer(self.model, self.tower, layer, call, state)
             for call, state in zip(self.calls, hidden, strict=True)
         ]
 
     def hessians(
-        self,
-        layer: int,
-        hidden: Sequence[torch.Tensor],
-        sites: Sequence[Site],
-        exact: list[torch.Tensor] | None = None,
+        self, layer: int, hidden: Sequence[torch.Tensor], sites: Sequence[Site]
     ) -> dict[str, Hessian]:
-        """Site name -> H of what the linears of the site multiply in a layer.
-
-        Args:
-            layer: of the tower.
-            hidden: per batch, its input.
-            sites: some of the layer's.
-            exact: per batch, its input on the full-precision path, for Hessians that know what
-                their inputs lack; replaced by the layer's output on that path.
-        """
-        model, hessians = self.installer.model, {s.name: Hessian(s.channels) for s in sites}
-        self.layer_forwards += 1 if exact is None else 2
-        for batch, call in enumerate(self.calls):
-            wanted: dict[str, torch.Tensor] = {}
-            if exact is not None:
-                layer_sites = self.installer.model_map.sites_of(self.tower.name, layer)
-                keepers = {site.linears[0]: _keeper(wanted, site.name) for site in sites}
-                with self.installer.exact(layer_sites), _pre_hooks(model, keepers):
-                    exact[batch] = run_layer(model, self.tower, layer, call, exact[batch])
+        """Site name -> H of what the linears of the site multiply in a layer."""
+        hessians = {site.name: Hessian(site.channels) for site in sites}
+        self.layer_forwards += 1
+        for call, weights, state in zip(self.calls, self.weights, hidden, strict=True):
             hooks = {
-                site.linears[0]: self._adder(hessians[site.name], batch, wanted.get(site.name))
+                site.linears[0]: self._hook(hessians[site.name], call.valid, weights)
                 for site in sites
             }
-            with _pre_hooks(model, hooks):
-                run_layer(model, self.tower, layer, call, hidden[batch])
+            with _pre_hooks(self.model, hooks):
+                run_layer(self.model, self.tower, layer, call, state)
         return hessians
 
-    def _adder(self, hessian: Hessian, batch: int, exact: torch.Tensor | None) -> Any:
-        weights, valid = self.weights[batch], self.calls[batch].valid
+    def _hook(self, hessian: Hessian, valid: torch.Tensor | None, weights: torch.Tensor) -> Any:
         keep = torch.ones_like(weights, dtype=torch.bool) if valid is None else valid
 
         def hook(linear: nn.Module, args: tuple[Any, ...]) -> None:
             start = time.perf_counter()
-            linear = cast(SimulatedLinear, linear)
-            target = None if exact is None else linear.unquantized(exact[keep])
-            hessian.update(linear.multiplied(args[0])[keep], weights[keep], target)
+            x = cast(SimulatedLinear, linear).multiplied(args[0])
+            hessian.update(x[keep], weights[keep])
             self.hessian_seconds += time.perf_counter() - start
 
         return hook
-
-
-def _keeper(kept: dict[str, torch.Tensor], name: str) -> Any:
-    def hook(_linear: nn.Module, args: tuple[Any, ...]) -> None:
-        kept[name] = args[0]
-
-    return hook
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -113,19 +112,6 @@ class Installer:
             return self.parameters(site, index)
 
         return parameters_of
-
-    @contextmanager
-    def exact(self, sites: Sequence[Site]) -> Iterator[None]:
-        """Puts the full-precision linears of some sites back for the length of the body."""
-        paths = [path for site in sites for path in site.linears]
-        installed = {path: self.model.get_submodule(path) for path in paths}
-        for path in paths:
-            replace_module(self.model, path, self._linears[path])
-        try:
-            yield
-        finally:
-            for path, module in installed.items():
-                replace_module(self.model, path, module)
 
     def restore(self) -> None:
         """Puts every full-precision linear back."""

@@ -134,26 +134,21 @@ def _round_tower(
     """Rounds one tower, yielding after each layer; `inputs` maps batch index -> its calls."""
     model, model_map = run.installer.model, run.installer.model_map
     calls = list(inputs.values())
-    tower_run = TowerRun(run.installer, tower, calls)
+    tower_run = TowerRun(model, tower, calls)
     with run.timed("forwards"):
         hidden = [catch_first_hidden(model, tower, batches[index]) for index in inputs]
     names = [candidate.name for candidate in model_map.towers]
     run.layer_forwards += sum(
         len(before.layers) for before in model_map.towers[: names.index(tower.name)]
     )
-    exact = [call.hidden for call in calls] if run.settings.target == "full_precision" else None
     for layer in range(len(tower.layers)):
         positions = dict(zip(inputs, hidden, strict=True))
         tower_run.weights = run.weights.after(tower, layer, positions)
         sites = model_map.sites_of(tower.name, layer)
         looks = [sites] if run.settings.passes == "layer" else [(site,) for site in sites]
-        before = exact
-        if exact is not None and not sites:
-            exact = tower_run.forward(layer, exact)
         for seen in filter(None, looks):
-            exact = None if before is None else list(before)
             with run.timed("forwards"):
-                hessians = tower_run.hessians(layer, hidden, seen, exact)
+                hessians = tower_run.hessians(layer, hidden, seen)
             for site in seen:
                 _round_site(run, site, hessians.pop(site.name))
         if layer + 1 < len(tower.layers):

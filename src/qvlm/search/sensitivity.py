@@ -22,13 +22,11 @@ Key = tuple[str, int, int]
 
 
 class Sensitivity:
-    """Weights w_t proportional to ||dL/dn_t||^2, n_t = h_t / rms(h_t) of the full-precision model.
+    """Weights w_t proportional to ||dL/dn_t||, n_t = h_t / rms(h_t) of the full-precision model.
 
     L is the next-token loss of the answers. A small error d_t of the normalized hidden state
-    changes it by dL/dn_t . d_t, whose square is proportional to ||dL/dn_t||^2 ||d_t||^2 for
-    errors without a preferred direction: the weight that `normalized_error` should give a token.
-    The mean over a sample's positions is 1, so that questions with a steep loss (wrong answers)
-    do not outvote the others.
+    changes it by dL/dn_t . d_t. The mean over a sample's positions is 1, so that questions with a
+    steep loss (wrong answers) do not outvote the others.
     """
 
     def __init__(self, model: nn.Module, towers: Sequence[Tower], batches: Sequence[Batch]) -> None:
@@ -78,14 +76,14 @@ def _with_gradients(
 
 def _weights(hidden: torch.Tensor, tower: str, batch: Batch) -> torch.Tensor:
     gradient = hidden.grad if hidden.grad is not None else torch.zeros_like(hidden)
-    rms = hidden.detach().float().square().mean(dim=-1)
-    squared = gradient.float().square().sum(dim=-1) * rms
-    valid = torch.ones_like(squared)
+    mean_square = hidden.detach().float().square().mean(dim=-1)
+    norm = gradient.float().norm(dim=-1) * mean_square.sqrt()
+    valid = torch.ones_like(norm)
     if tower in TOKEN_TOWERS:
         valid = (batch.modality != PADDING).float()
-    squared = squared * valid
-    mean = squared.sum(dim=-1, keepdim=True) / valid.sum(dim=-1, keepdim=True)
-    return torch.where(mean > 0, squared / mean, valid)
+    norm = norm * valid
+    mean = norm.sum(dim=-1, keepdim=True) / valid.sum(dim=-1, keepdim=True)
+    return torch.where(mean > 0, norm / mean, valid)
 
 
 @contextmanager
