@@ -1,4 +1,4 @@
-"""What smol-llava answers: all 4,000 test questions of SmolQA, and 1,000 of them with grey pictures.
+"""What smol-llava answers: all 4,000 test questions of SmolQA, and 1,000 with grey pictures.
 
 Writes figures.json beside its card. Arguments: the built model (smol-llava) and the questions
 (smolqa, or smolqa:DIR with Fashion-MNIST's files).
