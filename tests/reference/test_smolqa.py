@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from qvlm.reference.smolqa.attributes import ANSWERS, FAMILIES, facts_of
 from qvlm.reference.smolqa.clothing import Clothing, read_clothing
 from qvlm.reference.smolqa.draw import CYCLE, Asked, draw_questions
 from qvlm.reference.smolqa.phrasings import PHRASINGS
+from qvlm.reference.smolqa.questions import drill
 from tiny.fashion import write_fashion
 
 SPLITS = ("train", "val", "test")
@@ -84,6 +86,15 @@ def test_replies_are_the_answers_or_their_letters(asked) -> None:
             line = f"{question.reply}. {question.choices[question.answer]}"
             assert line in question.prompt.splitlines()
             assert question.reply in LETTERS
+
+
+@pytest.mark.parametrize("most", [2, 3, 4])
+def test_a_drill_names_its_answer(most: int) -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        question = drill(rng, most)
+        assert question.text == f"Which option is {question.choices[question.answer]}?"
+        assert len(set(question.choices)) == len(question.choices) <= most
 
 
 def test_a_photograph_is_asked_about_with_its_own_label(tmp_path: Path, clothing, asked) -> None:

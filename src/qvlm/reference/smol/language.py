@@ -14,15 +14,19 @@ from transformers import CLIPVisionModel, LlamaForCausalLM
 from qvlm.reference.smol.conversation import Batch, Encoder
 from qvlm.reference.smol.lora import LoraLinear
 from qvlm.reference.smol.pictures import Pictures, augment, normalise
-from qvlm.reference.smol.plan import Plan
+from qvlm.reference.smol.plan import Plan, Schedule
 from qvlm.reference.smol.tower import endless, optimizer_for
 from qvlm.reference.smolqa.attributes import Facts
-from qvlm.reference.smolqa.questions import Question, ask_choice, ask_open
+from qvlm.reference.smolqa.questions import MOST_CHOICES, Question, ask_choice, ask_open, drill
 
 log = logging.getLogger("qvlm.reference.smol")
 
 CYCLE = ("open", "open", "choice")
 """Steps take turns: two open questions about each picture, or an open one and a choice."""
+GROWTH = 40
+"""After so many steps of the last stage, a choice more."""
+OPEN_SHARE = 0.6
+"""Share of the last stage's pictures that are asked an open question too."""
 
 
 class Student(nn.Module):
@@ -67,6 +71,27 @@ def read(language: LlamaForCausalLM, seen: torch.Tensor, batch: Batch) -> torch.
     return logits
 
 
+Ask = Callable[[random.Random, Facts, int], list[Question]]
+"""(draws, facts of a picture, number of the step) -> the questions about the picture."""
+
+
+def ask_briefly(rng: random.Random, facts: Facts, step: int) -> list[Question]:
+    """Returns the third stage's two questions about a picture."""
+    return ask(rng, facts, CYCLE[step % len(CYCLE)])
+
+
+def ask_letters(rng: random.Random, facts: Facts, step: int) -> list[Question]:
+    """Returns the last stage's questions: of choices, whose number grows, a drill and open ones."""
+    most = min(MOST_CHOICES, 2 + step // GROWTH)
+    kind = rng.choice(list(facts))
+    questions = [ask_choice(rng, kind, facts[kind], most) for _ in range(2)]
+    questions.append(drill(rng, most))
+    if rng.random() < OPEN_SHARE:
+        kind = rng.choice(list(facts))
+        questions.append(ask_open(rng, kind, facts[kind]))
+    return questions
+
+
 def ask(rng: random.Random, facts: Facts, kind: str) -> list[Question]:
     """Returns the questions about one picture at a step of the kind."""
     names = list(facts)
@@ -77,21 +102,20 @@ def ask(rng: random.Random, facts: Facts, kind: str) -> list[Question]:
 
 
 def steps(
-    parts: Sequence[Pictures], encoder: Encoder, plan: Plan
+    parts: Sequence[Pictures], encoder: Encoder, batch_size: int, asked: Ask, seed: str
 ) -> Iterator[tuple[torch.Tensor, Batch]]:
     """Yields pixels and sequences for ever, equally many pictures of each part."""
-    rng = random.Random(f"{plan.seed}/language")
+    rng = random.Random(seed)
     noise = torch.Generator().manual_seed(rng.getrandbits(48))
-    share = plan.language_batch // len(parts)
+    share = batch_size // len(parts)
     streams = [endless(len(part), share, rng) for part in parts]
     number = 0
     while True:
-        kind = CYCLE[number % len(CYCLE)]
         chosen = [next(stream) for stream in streams]
         pixels, rows = [], []
         for part, indices in zip(parts, chosen, strict=True):
             pixels.append(augment(part.take(indices), rng, noise))
-            rows += [ask(rng, part.facts[index], kind) for index in indices]
+            rows += [asked(rng, part.facts[index], number) for index in indices]
         yield torch.cat(pixels), encoder.batch(rows)
         number += 1
 
@@ -100,11 +124,11 @@ def train_language(
     student: Student,
     lora: Sequence[LoraLinear],
     stream: Iterator[tuple[torch.Tensor, Batch]],
+    schedule: Schedule,
     plan: Plan,
     checkpoint: Callable[[int], None],
 ) -> None:
     """Trains projector and LoRA in place; `checkpoint` is called with the steps done."""
-    schedule = plan.language
     learnt = [*student.projector.parameters()]
     learnt += [parameter for layer in lora for parameter in (layer.down, layer.up)]
     optimizer = optimizer_for(learnt, schedule)

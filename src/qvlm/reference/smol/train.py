@@ -1,7 +1,7 @@
 """Trains smol-llava's own parts: `python -m qvlm.reference.smol.train --output DIR --lm WHEEL`.
 
 One process of one thread; the same seed gives the same weights on the same machine and library
-versions. A stage whose result lies in DIR already is not run again.
+versions. A stage is skipped where DIR holds its result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from transformers.utils import logging as transformers_logging
 
 from qvlm.reference.smol.build import empty_model
 from qvlm.reference.smol.conversation import Encoder
-from qvlm.reference.smol.language import Student, exact_match, steps, train_language
+from qvlm.reference.smol.language import (
+    Student,
+    ask_briefly,
+    ask_letters,
+    exact_match,
+    steps,
+    train_language,
+)
 from qvlm.reference.smol.language_model import obtain
 from qvlm.reference.smol.lora import LoraLinear, add_lora
 from qvlm.reference.smol.pictures import Pictures, drawings, photographs
@@ -32,6 +39,7 @@ from qvlm.reference.smol.tower import Classifier, train_tower
 log = logging.getLogger("qvlm.reference.smol")
 
 CLASSIFIER = "classifier.safetensors"
+LANGUAGE = "language.safetensors"
 RESULT = "weights.safetensors"
 VAL_PHOTOS, VAL_DRAWINGS = 1_000, 100
 """Validation photographs, and drawings per family, that the tower is judged by."""
@@ -66,8 +74,39 @@ def tower_of(
     return model.tower
 
 
+def student_of(
+    output: Path, tower: CLIPVisionModel, lm: Path | None, photos: Pictures, drawn: Pictures,
+    plan: Plan,
+) -> tuple[Student, dict[str, LoraLinear], Encoder]:  # fmt: skip
+    """Returns tower, projector and language model ready for the language stages.
+
+    The projector is started, unless the output directory holds the third stage's result.
+    """
+    language = obtain(lm)
+    log.info("language model: %s", language.source)
+    tokenizer = with_image_token(language.tokenizer)
+    torch.manual_seed(plan.seed)
+    projector = empty_model(language, tokenizer).model.multi_modal_projector
+    model = language.model.requires_grad_(False)
+    if not (output / LANGUAGE).is_file():
+        table = model.model.embed_tokens.weight
+        start_projector(tower, projector, table, tokenizer, photos, drawn, plan)
+    lora = add_lora(model.model)
+    return Student(tower, projector, model), lora, Encoder(tokenizer)
+
+
+def load_own(student: Student, lora: Mapping[str, LoraLinear], path: Path) -> None:
+    """Puts a saved projector and low-rank changes in place."""
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    for name, parameter in student.projector.named_parameters():
+        parameter.data.copy_(tensors[f"projector.{name}"])
+    for name, layer in lora.items():
+        layer.down.data.copy_(tensors[f"lora.{name}.down"])
+        layer.up.data.copy_(tensors[f"lora.{name}.up"])
+
+
 def train(output: Path, fashion: Path | None, lm: Path | None, plan: Plan) -> None:
-    """Runs the three stages; the result is `weights.safetensors` in the output directory."""
+    """Runs the four stages; the result is `weights.safetensors` in the output directory."""
     started = time.monotonic()
     log.info("%s", plan)
     photos = photographs(fashion, "train")
@@ -77,17 +116,8 @@ def train(output: Path, fashion: Path | None, lm: Path | None, plan: Plan) -> No
     ]  # fmt: skip
     log.info("data ready after %.0f s", time.monotonic() - started)
     tower = tower_of(output, photos, drawn, held_out, plan)
-    language = obtain(lm)
-    log.info("language model: %s", language.source)
-    tokenizer = with_image_token(language.tokenizer)
-    torch.manual_seed(plan.seed)
-    projector = empty_model(language, tokenizer).model.multi_modal_projector
-    model = language.model.requires_grad_(False)
-    table = model.model.embed_tokens.weight
-    start_projector(tower, projector, table, tokenizer, photos, drawn, plan)
-    lora = add_lora(model.model)
-    student = Student(tower, projector, model)
-    encoder = Encoder(tokenizer)
+    student, lora, encoder = student_of(output, tower, lm, photos, drawn, plan)
+    layers = list(lora.values())
 
     def checkpoint(done: int) -> None:
         partial = output / f"{RESULT}.partial"
@@ -99,11 +129,19 @@ def train(output: Path, fashion: Path | None, lm: Path | None, plan: Plan) -> No
             rows = rng.sample(range(len(part)), VAL_QUESTIONS)
             scores |= exact_match(student, encoder, part, rows, rng)
         text = " ".join(f"{kind} {100 * value:.0f}" for kind, value in scores.items())
-        log.info("language %d exact match %s", done, text)
+        log.info("step %d exact match %s", done, text)
 
-    train_language(
-        student, list(lora.values()), steps([photos, drawn], encoder, plan), plan, checkpoint
-    )
+    parts = [photos, drawn]
+    if not (output / LANGUAGE).is_file():
+        stream = steps(
+            parts, encoder, plan.language_batch, ask_briefly, f"{plan.seed}/language"
+        )  # fmt: skip
+        train_language(student, layers, stream, plan.language, plan, checkpoint)
+        (output / RESULT).rename(output / LANGUAGE)
+    # From the saved numbers, float16, whether this process made them or an earlier one.
+    load_own(student, lora, output / LANGUAGE)
+    stream = steps(parts, encoder, plan.letters_batch, ask_letters, f"{plan.seed}/letters")
+    train_language(student, layers, stream, plan.letters, plan, checkpoint)
     log.info("done after %.0f s", time.monotonic() - started)
 
 

@@ -49,10 +49,27 @@ def ask_open(rng: random.Random, kind: str, answer: str) -> Question:
     return Question(kind, rng.choice(PHRASINGS[kind]), answers, answers.index(answer), open=True)
 
 
-def ask_choice(rng: random.Random, kind: str, answer: str) -> Question:
-    """Returns a multiple-choice question in a random wording, the answer at a uniform place."""
+def ask_choice(rng: random.Random, kind: str, answer: str, most: int = MOST_CHOICES) -> Question:
+    """Returns a question of at most so many choices, in a random wording.
+
+    The answer is at a uniform place.
+    """
+    choices, place = _choices(rng, kind, answer, most)
+    return Question(kind, rng.choice(PHRASINGS[kind]), choices, place, open=False)
+
+
+def drill(rng: random.Random, most: int = MOST_CHOICES) -> Question:
+    """Returns an exercise in what a letter stands for: the question names the right choice."""
+    kind = rng.choice(list(ANSWERS))
+    answer = rng.choice(ANSWERS[kind])
+    choices, place = _choices(rng, kind, answer, most)
+    return Question(kind, f"Which option is {answer}?", choices, place, open=False)
+
+
+def _choices(rng: random.Random, kind: str, answer: str, most: int) -> tuple[tuple[str, ...], int]:
+    """The choices in random order and the place of the answer."""
     wrong = [other for other in ANSWERS[kind] if other != answer]
-    choices = rng.sample(wrong, min(MOST_CHOICES - 1, len(wrong)))
+    choices = rng.sample(wrong, min(most - 1, len(wrong)))
     place = rng.randrange(len(choices) + 1)
     choices.insert(place, answer)
-    return Question(kind, rng.choice(PHRASINGS[kind]), tuple(choices), place, open=False)
+    return tuple(choices), place
