@@ -36,19 +36,27 @@ from qvlm.search import Installer, search
 
 HERE = Path(__file__).parent
 ON = "vision_optimization"
+RATE = f"{ON}.learning_rate=1e-4"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "original tower": (),
-    "defaults": (f"{ON}={{}}",),
-    "answers only": (f"{ON}.entropy_weight=0", f"{ON}.error_weight=0"),
-    "answers and entropy": (f"{ON}.error_weight=0",),
-    "answers and error": (f"{ON}.entropy_weight=0",),
-    "lr 3e-5": (f"{ON}.learning_rate=3e-5",),
-    "lr 1e-4": (f"{ON}.learning_rate=1e-4",),
-    "lr 3e-4": (f"{ON}.learning_rate=3e-4",),
-    "l1 x 10": (f"{ON}.entropy_weight=0.1",),
-    "256 calibration samples": (f"{ON}={{}}", "calibration.samples=256"),
-    "256 calibration samples, original tower": ("calibration.samples=256",),
-}
+    "answers only": (RATE, f"{ON}.entropy_weight=0", f"{ON}.error_weight=0"),
+    "answers, entropy": (RATE, f"{ON}.error_weight=0"),
+    "answers, error": (RATE, f"{ON}.entropy_weight=0"),
+    "answers, 10 x error": (RATE, f"{ON}.entropy_weight=0", f"{ON}.error_weight=10"),
+    "all three": (RATE,),
+    "all three, 10 x entropy": (RATE, f"{ON}.entropy_weight=0.1"),
+    "all three, 10 x error": (RATE, f"{ON}.error_weight=10"),
+    "all three, rate 1e-5": (f"{ON}.learning_rate=1e-5",),
+    "all three, rate 3e-4": (f"{ON}.learning_rate=3e-4",),
+    "256 samples, original tower": ("calibration.samples=256",),
+    "256 samples, all three, 10 x error": (
+        RATE, f"{ON}.error_weight=10", "calibration.samples=256",
+    ),
+    "256 samples, answers, 10 x error": (
+        RATE, f"{ON}.entropy_weight=0", f"{ON}.error_weight=10", "calibration.samples=256",
+    ),
+}  # fmt: skip
+"""One change of the preset each; the rate is the one at which the loss falls here."""
 
 
 def _search_benchmark() -> Any:
