@@ -1,5 +1,6 @@
-"""Results as tables; reads saved values only and never imports torch."""
+"""Results as tables and plots; reads saved values only and never imports torch."""
 
+from qvlm.report.analysis import correlations_table, points_table
 from qvlm.report.layout import to_markdown
 from qvlm.report.result import blocks_table, layers_table, summary_table
 from qvlm.report.scores import comparison_table, scores_table
@@ -7,7 +8,9 @@ from qvlm.report.scores import comparison_table, scores_table
 __all__ = [
     "blocks_table",
     "comparison_table",
+    "correlations_table",
     "layers_table",
+    "points_table",
     "scores_table",
     "summary_table",
     "to_markdown",
