@@ -1,11 +1,12 @@
-"""The stages in order, behind four calls: quantize, load, evaluate, compare.
+"""The stages in order, behind five calls: quantize, load, evaluate, compare, analyze.
 
 The only package that imports every stage.
 """
 
+from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.compare import compare
 from qvlm.pipeline.evaluate import evaluate
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
 
-__all__ = ["compare", "default_output", "evaluate", "load", "quantize"]
+__all__ = ["analyze", "compare", "default_output", "evaluate", "load", "quantize"]

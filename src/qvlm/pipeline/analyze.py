@@ -1,0 +1,243 @@
+"""Analyze a model: what joint search gains, what foretells it, where the outliers are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import torch
+
+from qvlm import __version__, machine
+from qvlm.analysis.links import study_links
+from qvlm.analysis.quality import Judge
+from qvlm.analysis.ranges import channel_ranges
+from qvlm.analysis.study import LANGUAGE, Searched, Study
+from qvlm.analysis.sweeps import (
+    Sweep,
+    Variant,
+    depth_recipe,
+    optimizes_vision,
+    parse_sweeps,
+    variants,
+)
+from qvlm.artefacts import Dependency
+from qvlm.artefacts.analysis import Analysis, AnalysisSample, LayerErrors, SearchPoint
+from qvlm.artefacts.store import atomic_directory, write_json
+from qvlm.data.batches import calibration_batches
+from qvlm.errors import RecipeError
+from qvlm.evaluation.tasks import load_task
+from qvlm.models import describe, load_model
+from qvlm.pipeline.dependency import measure_dependency
+from qvlm.pipeline.heldout import AnalysisSamples, analysis_samples, generated_accuracy
+from qvlm.pipeline.progress import Progress, prefixed, silent
+from qvlm.pipeline.quantize import distinct, recorded_warnings
+from qvlm.report.analysis import write_page, write_tables
+from qvlm.schemes import Recipe, load_recipe
+
+ERROR_DEPTHS = (1, 2, 3)
+DEFAULT_SWEEPS = "depth,percentiles,eta"
+
+
+def analyze(
+    model: str | Path,
+    output: str | Path,
+    recipe: str | Path | Recipe = "w4a4",
+    calibration: str = "picoscience",
+    *,
+    sweeps: str = DEFAULT_SWEEPS,
+    held_out: int = 200,
+    task: str | None = None,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+    progress: Progress = silent,
+) -> Analysis:
+    """Analyzes a model under a recipe; writes `analysis.json`, CSV tables, plots and a page.
+
+    Searches on the samples that `quantize` would search on, without its guard: layer by layer
+    and jointly, at depth 1 to 3, and at every point of the sweeps. Quality is judged on other
+    samples: of the split `val`, or where there is none of the training samples left over.
+
+    Args:
+        model: as in `quantize`.
+        output: directory to create.
+        recipe: preset name, YAML file or Recipe.
+        calibration: data source of samples, as in `quantize`.
+        sweeps: `none`, or some of `depth`, `fixed`, `percentiles` and `eta`, with commas.
+        held_out: most samples that judge the quality.
+        task: also generate answers to these and score them by this task's rules.
+        overrides: `field=value` changes of the recipe.
+        overwrite: replace an existing output.
+        trust_remote_code: run Python code that comes with the model.
+        progress: told how far it is.
+
+    Raises:
+        QvlmError: something in the input is wrong; nothing is written then.
+    """
+    begin = time.perf_counter()
+    settings = load_recipe(recipe, overrides)
+    wanted = parse_sweeps(sweeps)
+    _check(settings)
+    if task is not None:
+        load_task(task)
+    with recorded_warnings() as caught, atomic_directory(Path(output), overwrite=overwrite) as work:
+        torch.manual_seed(settings.seed)
+        progress("load", 0, 1)
+        samples = analysis_samples(calibration, settings, held_out)
+        loaded = load_model(model, trust_remote_code=trust_remote_code)
+        model_map = describe(loaded.model, settings)
+        size, pixels = settings.calibration.batch_size, settings.calibration.max_image_pixels
+        encode = partial(
+            calibration_batches, processor=loaded.processor, batch_size=size, max_pixels=pixels
+        )
+        batches, held_batches = encode(samples.searched), encode(samples.held_out)
+        progress("load", 1, 1)
+        generated = None
+        if task is not None:
+            generated = generated_accuracy(loaded.processor, samples.held_out, task, progress)
+        judge = Judge(loaded.model, held_batches, generated)
+        full_precision = judge(loaded.model)
+        ranges = channel_ranges(loaded.model, model_map, batches, partial(progress, "ranges"))
+        study = Study(loaded.model, model_map, batches, judge, measure_dependency)
+        has_image = tuple(sample.image is not None for sample in samples.searched)
+        searches = _Searches(study, settings, has_image, progress)
+        analysis = Analysis(
+            qvlm_version=__version__,
+            model=str(model),
+            architecture=model_map.architecture,
+            recipe=settings.model_dump(mode="json"),
+            calibration_source=calibration,
+            samples=tuple(
+                AnalysisSample(key=sample.key, has_image=image)
+                for sample, image in zip(samples.searched, has_image, strict=True)
+            ),
+            held_out=f"{calibration}, split {samples.held_out[0].split}",
+            held_out_ids=tuple(sample.key for sample in samples.held_out),
+            full_precision=full_precision,
+            **searches.comparison(),
+            **searches.proxies(),
+            depth_errors=searches.depth_errors(),
+            points=searches.points(wanted),
+            ranges=ranges,
+            notes=(*_notes(settings, wanted, samples), *distinct(caught)),
+            seconds=time.perf_counter() - begin,
+            versions=machine.versions(),
+            machine=machine.description(),
+        )
+        progress("report", 0, 1)
+        write_json(work / "analysis.json", analysis)
+        write_tables(work, analysis)
+        write_page(work, analysis)
+        progress("report", 1, 1)
+    return analysis
+
+
+@dataclass(frozen=True)
+class _Searches:
+    """The parts of an analysis that need searches or the dependency."""
+
+    study: Study
+    recipe: Recipe
+    has_image: tuple[bool, ...]
+    progress: Progress
+
+    def comparison(self) -> dict[str, Any]:
+        """Layer-wise and joint search, and their links, as fields of the analysis."""
+        layerwise = self._found(depth_recipe(self.recipe, "depth", 1), "layer-wise")
+        joint = self._found(self.recipe, "joint")
+        start = self._found(load_recipe(self.recipe, ("search.strategy=none",)), "start")
+        ded = [
+            tuple(a - b for a, b in zip(*rows, strict=True))
+            for rows in zip(layerwise.errors, joint.errors, strict=True)
+        ]
+        tower = self.study.model_map.tower(LANGUAGE)
+        installer = self.study.installer(self.recipe, self.progress)
+        tell = partial(self.progress, "links")
+        (plan,) = [plan for plan in joint.plan.towers if plan.tower == LANGUAGE]
+        return {
+            "start": start.quality,
+            "layerwise_errors": layerwise.errors,
+            "joint_errors": joint.errors,
+            "blocks": tuple((block.start, block.stop) for block in plan.blocks),
+            "links": study_links(installer, tower, self.study.batches, self.has_image, ded, tell),
+        }
+
+    def proxies(self) -> dict[str, Any]:
+        """Both dependencies of the language model and their costs, as fields of the analysis."""
+        found: dict[str, Dependency] = {}
+        for proxy in ("entropy", "quantization_error"):
+            recipe = load_recipe(self.recipe, (f"partition.proxy={proxy}",))
+            installer = self.study.installer(recipe, self.progress)
+            tell = partial(self.progress, proxy)
+            found[proxy] = measure_dependency(installer, self.study.batches, tell)
+        return {
+            **{name: proxy.towers[LANGUAGE] for name, proxy in found.items()},
+            "proxy_seconds": {name: proxy.seconds for name, proxy in found.items()},
+            "proxy_forward_equivalents": {
+                name: proxy.forward_equivalents for name, proxy in found.items()
+            },
+        }
+
+    def depth_errors(self) -> tuple[LayerErrors, ...]:
+        """Error per layer for blocks as the recipe joins them, and for runs of layers."""
+        joined = [self._layer_errors("depth", depth) for depth in ERROR_DEPTHS]
+        runs = [self._layer_errors("fixed", depth) for depth in ERROR_DEPTHS if depth > 1]
+        return (*joined, *runs)
+
+    def points(self, sweeps: Sequence[Sweep]) -> tuple[SearchPoint, ...]:
+        """Cost and quality at every point of the sweeps."""
+        return tuple(
+            _point(variant, self._found(variant.recipe, f"{variant.sweep} {variant.value:g}"))
+            for variant in variants(self.recipe, sweeps)
+        )
+
+    def _layer_errors(self, sweep: Literal["depth", "fixed"], depth: int) -> LayerErrors:
+        searched = self._found(depth_recipe(self.recipe, sweep, depth), f"{sweep} {depth}")
+        return LayerErrors(
+            partition="recipe" if sweep == "depth" else "fixed",
+            depth=depth,
+            errors=tuple(fmean(row) for row in searched.errors),
+        )
+
+    def _found(self, recipe: Recipe, name: str) -> Searched:
+        return self.study.searched(recipe, prefixed(self.progress, name))
+
+
+def _check(recipe: Recipe) -> None:
+    """Raises RecipeError where joint and layer-wise search could not differ."""
+    if recipe.search.strategy == "none":
+        raise RecipeError("search.strategy is none, so there is no search to analyze: set another")
+    if recipe.partition.proxy == "single_layer" or recipe.partition.depth < 2:
+        raise RecipeError(
+            "the recipe searches layer by layer, so there is no joint search to compare with: "
+            "set partition.proxy=entropy and partition.depth=3"
+        )
+    if recipe.language is None or not recipe.language.activations.is_static:
+        raise RecipeError(
+            "the language model's activations have no static ranges, so there is nothing to "
+            "search: set language.activations.granularity=per_channel and fewer than 16 bits"
+        )
+
+
+def _notes(recipe: Recipe, sweeps: Sequence[Sweep], samples: AnalysisSamples) -> tuple[str, ...]:
+    notes = list(samples.notes)
+    if "eta" in sweeps and not optimizes_vision(recipe):
+        notes.append("no sweep over eta: the recipe does not optimize the vision tower")
+    return tuple(notes)
+
+
+def _point(variant: Variant, searched: Searched) -> SearchPoint:
+    return SearchPoint(
+        sweep=variant.sweep,
+        value=variant.value,
+        overrides=variant.overrides,
+        blocks=sum(len(tower.blocks) for tower in searched.plan.towers),
+        forward_equivalents=searched.clips.forward_equivalents,
+        seconds=searched.clips.seconds,
+        quality=searched.quality,
+    )
