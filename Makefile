@@ -36,6 +36,7 @@ bench: $(READY) ## Slow tests and the figures in benchmarks/
 	$(BIN)/python benchmarks/accuracy/run.py
 	$(BIN)/python benchmarks/equality/run.py
 	$(BIN)/python benchmarks/search/run.py
+	$(BIN)/python benchmarks/analysis/run.py
 
 reference: $(READY) ## Train pico-llava again (under an hour on 2 cores)
 	$(BIN)/python -m qvlm.reference.train --output runs/reference --seed 0
