@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from qvlm.analysis.errors import layer_errors, sample_errors
-from qvlm.search.run import start_choice
+from qvlm.search.state import start_indices
 
 
 def test_errors_are_those_of_plain_forwards(make_subject, error):
     subject = make_subject()
     exact = subject.states()
-    start = start_choice(subject.stats, "lp")
+    start = start_indices(subject.stats, "lp")
     for site in subject.model_map.sites:
         subject.installer.install(site, start.get(site.name))
     quantized = subject.states()

@@ -14,7 +14,7 @@ from qvlm.artefacts import Block, BlockPlan, TowerPlan
 from qvlm.models.replay import catch_inputs
 from qvlm.observe import error_dependency, observe
 from qvlm.search import search
-from qvlm.search.run import start_choice
+from qvlm.search.state import start_indices
 
 LANGUAGE_ALONE = ("vision=null", "projector=null", "search.budget=1000")
 
@@ -92,7 +92,7 @@ def make_subject_batches(subject):
 def test_sample_errors_average_to_the_proxy(make_subject):
     subject = make_subject()
     installer = subject.installer
-    start = start_choice(subject.stats, "lp")
+    start = start_indices(subject.stats, "lp")
     whole = error_dependency(
         subject.model, subject.model_map, subject.batches,
         lambda site: installer.install(site, start.get(site.name)), installer.restore,
