@@ -83,20 +83,18 @@ def test_blocks_cover_every_layer_once(result):
         assert max(block.stop - block.start for block in tower.blocks) <= result.blocks.depth
 
 
-def test_the_guard_keeps_the_start_where_the_choice_is_worse(result, quantized):
+def test_the_guard_takes_the_best_plan_and_the_blocks_that_improve_it(result, quantized):
+    from qvlm.search.settle import label
+
     clips = read_json(quantized / "artefacts" / "clipping.json", ClipPlan)
     guard = result.guard
     assert guard is not None
-    worse = (guard.chosen_answer_loss > guard.start_answer_loss) or (
-        guard.chosen_kl > guard.start_kl
-    )
-    assert guard.fell_back == worse
-    expected = {
-        site: percentile
-        for block in clips.blocks
-        for site, percentile in (block.start if worse else block.chosen).items()
-    }
-    assert clips.percentiles == expected
+    assert guard.blocks == len(clips.blocks)
+    assert guard.plans[guard.base].total == min(plan.total for plan in guard.plans.values())
+    assert guard.final.total <= guard.plans[guard.base].total
+    for block in clips.blocks:
+        if label(block) in guard.kept_blocks:
+            assert {site: clips.percentiles[site] for site in block.chosen} == block.chosen
 
 
 def test_inspect_prints_the_result_as_it_is_stored(quantized, monkeypatch, capsys):

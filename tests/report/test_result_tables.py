@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qvlm.artefacts.plan import Block, BlockPlan, GuardOutcome, TowerPlan
+from qvlm.artefacts.plan import Block, BlockPlan, GuardOutcome, TowerPlan, Verdict
 from qvlm.artefacts.result import LayerBits, Result, Sizes, StageCost
 from qvlm.artefacts.vision import LossValues, VisionEpoch, VisionPlan, VisionTraining
 from qvlm.report import blocks_table, layers_table, summary_table, to_markdown
@@ -60,11 +60,15 @@ def layer(path: str, percentile: float | None) -> LayerBits:
 
 GUARD = GuardOutcome(
     samples=1,
-    start_answer_loss=0.5,
-    start_kl=0.0,
-    chosen_answer_loss=0.75,
-    chosen_kl=0.0,
-    fell_back=True,
+    plans={
+        "searched": Verdict(answer_loss=0.75, kl=0.0),
+        "lp": Verdict(answer_loss=0.625, kl=0.0),
+        "minmax": Verdict(answer_loss=1.0, kl=0.0),
+    },
+    base="lp",
+    kept_blocks=("language 0",),
+    blocks=3,
+    final=Verdict(answer_loss=0.5, kl=0.25),
 )
 
 
@@ -74,7 +78,7 @@ def test_summary() -> None:
     assert "| quantized weights | 150 B |" in text
     assert "| the same as fp32 | 900 B (6.00x) |" in text
     assert "| calibration samples | 3 to search, 1 to guard, picoscience |" in text
-    assert "| guard | went back to the start: answer loss 0.5000 -> 0.7500 |" in text
+    assert "| guard | kept 1 of 3 searched blocks: answer loss 0.5000, KL 0.2500 |" in text
     assert "| observe | 1.0 s, 2.0 forwards |" in text
     assert "| export | 0.5 s |" in text
     assert "| peak memory | 2.00 GB |" in text
