@@ -5,7 +5,7 @@ NAME/ beside this script. Arguments: NAME, then those of `qvlm analyze` without 
 
     pico-llava-w4a4 pico-llava --recipe w4a4
 
-which took 2 minutes of one core.
+which takes about 2 minutes of processor time on one core.
 """
 
 from __future__ import annotations

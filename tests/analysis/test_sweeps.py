@@ -4,7 +4,7 @@ import pytest
 
 from qvlm.analysis.sweeps import even_percentiles, parse_sweeps, variants
 from qvlm.errors import QvlmError
-from qvlm.schemes import Recipe
+from qvlm.schemes import Recipe, VisionOptimizationSettings
 
 
 def test_percentiles_fall_evenly():
@@ -27,6 +27,10 @@ def test_every_point_changes_one_field():
 
 def test_eta_needs_a_recipe_that_optimizes_the_vision_tower():
     assert variants(Recipe(), ("eta",)) == ()
+    points = variants(Recipe(vision_optimization=VisionOptimizationSettings()), ("eta",))
+    assert [p.value for p in points] == [0.0, 0.5, 1.0, 2.0]
+    weights = [p.recipe.vision_optimization.output_weight for p in points]
+    assert weights == [0.0, 0.5, 1.0, 2.0]
 
 
 def test_sweeps_are_read_in_any_order():

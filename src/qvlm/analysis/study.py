@@ -23,7 +23,9 @@ from qvlm.search import Installer, search
 LANGUAGE = "language"
 Tell = Callable[[str, int, int], None]
 """(stage, done, total)."""
-Prepare = Callable[[Recipe], AbstractContextManager[None]]
+Replan = Callable[[Dependency], BlockPlan]
+"""Partitions by thresholds that were set before the model was changed."""
+Prepare = Callable[[Recipe, Tell], AbstractContextManager[Replan | None]]
 """Changes the full-precision model as a recipe asks before it is observed, and back after."""
 
 
@@ -64,20 +66,16 @@ class Study:
     batches: Sequence[Batch]
     judge: Judge
     dependency: Callable[[Installer, Sequence[Batch]], Dependency]
-    prepare: Prepare = lambda _recipe: nullcontext()
+    prepare: Prepare = lambda _recipe, _tell: nullcontext()
     _observed: dict[str, ActivationStats] = field(default_factory=dict)
     _searched: dict[str, Searched] = field(default_factory=dict)
 
     def observed(self, recipe: Recipe, tell: Tell) -> ActivationStats:
-        """Statistics of the model as a recipe prepares it, kept for other uses of its ranges."""
-        # Blocks, strategy and start change nothing that is observed.
-        search = {"percentiles": recipe.search.percentiles, "lp_norm": recipe.search.lp_norm}
-        key = recipe.model_copy(
-            update={
-                "partition": Recipe().partition,
-                "search": Recipe().search.model_copy(update=search),
-            }
-        ).model_dump_json()
+        """Statistics of the model, which is as the recipe prepares it; observed once."""
+        # Neither blocks nor strategy change what is observed.
+        searched = recipe.search.model_copy(update={"strategy": "none"})
+        update = {"partition": Recipe().partition, "search": searched}
+        key = recipe.model_copy(update=update).model_dump_json()
         if key not in self._observed:
             self._observed[key] = observe(
                 self.model, self.model_map, recipe, self.batches, partial(tell, "observe")
@@ -86,24 +84,16 @@ class Study:
 
     def searched(self, recipe: Recipe, tell: Tell) -> Searched:
         """Searches as a recipe says, measures, and puts the model back."""
-        with self.prepare(recipe):
+        with self.prepare(recipe, tell) as replan:
             installer = self.installer(recipe, tell)
-            plan = self._plan(installer)
+            dependency = self.dependency(installer, self.batches)
+            plan = planned(installer, dependency) if replan is None else replan(dependency)
             blocks = [tower.blocks for tower in plan.towers]
             same = recipe.model_copy(update={"partition": Recipe().partition})
             key = f"{same.model_dump_json()} {blocks}"
             if key not in self._searched:
                 self._searched[key] = self._search(installer, plan, tell)
         return self._searched[key]
-
-    def _plan(self, installer: Installer) -> BlockPlan:
-        layers: dict[str, int] = {
-            tower.name: len(tower.layers)
-            for tower in self.model_map.towers
-            if self.model_map.sites_of(tower.name)
-        }
-        dependency = self.dependency(installer, self.batches)
-        return plan_blocks(layers, dependency.towers, installer.recipe.partition)
 
     def _search(self, installer: Installer, plan: BlockPlan, tell: Tell) -> Searched:
         try:
@@ -116,5 +106,16 @@ class Study:
         return Searched(plan, clips, errors, quality)
 
     def installer(self, recipe: Recipe, tell: Tell) -> Installer:
-        """What quantizes the sites of the model by a recipe."""
+        """What quantizes the sites of the model, which is as the recipe prepares it."""
         return Installer(self.model, self.model_map, recipe, self.observed(recipe, tell))
+
+
+def planned(installer: Installer, dependency: Dependency) -> BlockPlan:
+    """The blocks of every tower that has sites, as the recipe partitions them."""
+    model_map = installer.model_map
+    layers: dict[str, int] = {
+        tower.name: len(tower.layers)
+        for tower in model_map.towers
+        if model_map.sites_of(tower.name)
+    }
+    return plan_blocks(layers, dependency.towers, installer.recipe.partition)

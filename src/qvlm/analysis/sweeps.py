@@ -66,7 +66,7 @@ def variants(recipe: Recipe, sweeps: Sequence[Sweep]) -> tuple[Variant, ...]:
 
 def optimizes_vision(recipe: Recipe) -> bool:
     """True where a recipe has a vision optimization, so that there is an eta."""
-    return getattr(recipe, "vision_optimization", None) is not None
+    return recipe.vision_optimization is not None
 
 
 def depth_recipe(recipe: Recipe, sweep: Literal["depth", "fixed"], depth: int) -> Recipe:

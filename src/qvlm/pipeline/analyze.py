@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Literal
 
 import torch
 
 from qvlm import __version__, machine
-from qvlm.analysis.links import study_links
 from qvlm.analysis.quality import Judge
 from qvlm.analysis.ranges import channel_ranges
-from qvlm.analysis.study import LANGUAGE, Searched, Study
-from qvlm.analysis.sweeps import (
-    Sweep,
-    Variant,
-    depth_recipe,
-    optimizes_vision,
-    parse_sweeps,
-    variants,
-)
-from qvlm.artefacts import Dependency
-from qvlm.artefacts.analysis import Analysis, AnalysisSample, LayerErrors, SearchPoint
+from qvlm.analysis.study import Study
+from qvlm.analysis.sweeps import Sweep, optimizes_vision, parse_sweeps
+from qvlm.artefacts.analysis import Analysis, AnalysisSample
 from qvlm.artefacts.store import atomic_directory, write_json
 from qvlm.data.batches import calibration_batches
 from qvlm.errors import RecipeError
@@ -34,12 +22,13 @@ from qvlm.evaluation.tasks import load_task
 from qvlm.models import describe, load_model
 from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.heldout import AnalysisSamples, analysis_samples, generated_accuracy
-from qvlm.pipeline.progress import Progress, prefixed, silent
+from qvlm.pipeline.optimized import OptimizedTowers
+from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.quantize import distinct, recorded_warnings
+from qvlm.pipeline.searches import Searches
 from qvlm.report.analysis import write_page, write_tables
 from qvlm.schemes import Recipe, load_recipe
 
-ERROR_DEPTHS = (1, 2, 3)
 DEFAULT_SWEEPS = "depth,percentiles,eta"
 
 
@@ -103,9 +92,10 @@ def analyze(
         judge = Judge(loaded.model, held_batches, generated)
         full_precision = judge(loaded.model)
         ranges = channel_ranges(loaded.model, model_map, batches, partial(progress, "ranges"))
-        study = Study(loaded.model, model_map, batches, judge, measure_dependency)
+        towers = OptimizedTowers(loaded, model_map, samples.searched, batches)
+        study = Study(loaded.model, model_map, batches, judge, measure_dependency, towers)
         has_image = tuple(sample.image is not None for sample in samples.searched)
-        searches = _Searches(study, settings, has_image, progress)
+        searches = Searches(study, settings, has_image, progress)
         analysis = Analysis(
             qvlm_version=__version__,
             model=str(model),
@@ -137,77 +127,6 @@ def analyze(
     return analysis
 
 
-@dataclass(frozen=True)
-class _Searches:
-    """The parts of an analysis that need searches or the dependency."""
-
-    study: Study
-    recipe: Recipe
-    has_image: tuple[bool, ...]
-    progress: Progress
-
-    def comparison(self) -> dict[str, Any]:
-        """Layer-wise and joint search, and their links, as fields of the analysis."""
-        layerwise = self._found(depth_recipe(self.recipe, "depth", 1), "layer-wise")
-        joint = self._found(self.recipe, "joint")
-        start = self._found(load_recipe(self.recipe, ("search.strategy=none",)), "start")
-        ded = [
-            tuple(a - b for a, b in zip(*rows, strict=True))
-            for rows in zip(layerwise.errors, joint.errors, strict=True)
-        ]
-        tower = self.study.model_map.tower(LANGUAGE)
-        installer = self.study.installer(self.recipe, self.progress)
-        tell = partial(self.progress, "links")
-        (plan,) = [plan for plan in joint.plan.towers if plan.tower == LANGUAGE]
-        return {
-            "start": start.quality,
-            "layerwise_errors": layerwise.errors,
-            "joint_errors": joint.errors,
-            "blocks": tuple((block.start, block.stop) for block in plan.blocks),
-            "links": study_links(installer, tower, self.study.batches, self.has_image, ded, tell),
-        }
-
-    def proxies(self) -> dict[str, Any]:
-        """Both dependencies of the language model and their costs, as fields of the analysis."""
-        found: dict[str, Dependency] = {}
-        for proxy in ("entropy", "quantization_error"):
-            recipe = load_recipe(self.recipe, (f"partition.proxy={proxy}",))
-            installer = self.study.installer(recipe, self.progress)
-            tell = partial(self.progress, proxy)
-            found[proxy] = measure_dependency(installer, self.study.batches, tell)
-        return {
-            **{name: proxy.towers[LANGUAGE] for name, proxy in found.items()},
-            "proxy_seconds": {name: proxy.seconds for name, proxy in found.items()},
-            "proxy_forward_equivalents": {
-                name: proxy.forward_equivalents for name, proxy in found.items()
-            },
-        }
-
-    def depth_errors(self) -> tuple[LayerErrors, ...]:
-        """Error per layer for blocks as the recipe joins them, and for runs of layers."""
-        joined = [self._layer_errors("depth", depth) for depth in ERROR_DEPTHS]
-        runs = [self._layer_errors("fixed", depth) for depth in ERROR_DEPTHS if depth > 1]
-        return (*joined, *runs)
-
-    def points(self, sweeps: Sequence[Sweep]) -> tuple[SearchPoint, ...]:
-        """Cost and quality at every point of the sweeps."""
-        return tuple(
-            _point(variant, self._found(variant.recipe, f"{variant.sweep} {variant.value:g}"))
-            for variant in variants(self.recipe, sweeps)
-        )
-
-    def _layer_errors(self, sweep: Literal["depth", "fixed"], depth: int) -> LayerErrors:
-        searched = self._found(depth_recipe(self.recipe, sweep, depth), f"{sweep} {depth}")
-        return LayerErrors(
-            partition="recipe" if sweep == "depth" else "fixed",
-            depth=depth,
-            errors=tuple(fmean(row) for row in searched.errors),
-        )
-
-    def _found(self, recipe: Recipe, name: str) -> Searched:
-        return self.study.searched(recipe, prefixed(self.progress, name))
-
-
 def _check(recipe: Recipe) -> None:
     """Raises RecipeError where joint and layer-wise search could not differ."""
     if recipe.search.strategy == "none":
@@ -228,16 +147,9 @@ def _notes(recipe: Recipe, sweeps: Sequence[Sweep], samples: AnalysisSamples) ->
     notes = list(samples.notes)
     if "eta" in sweeps and not optimizes_vision(recipe):
         notes.append("no sweep over eta: the recipe does not optimize the vision tower")
+    if optimizes_vision(recipe):
+        notes.append("errors are to the optimized tower in full precision, quality to the original")
+    schemes = (recipe.vision, recipe.projector, recipe.language, recipe.lm_head)
+    if any(scheme is not None and scheme.weights.rounding == "gptq" for scheme in schemes):
+        notes.append("weights are rounded to nearest here: searches see no other, gptq comes after")
     return tuple(notes)
-
-
-def _point(variant: Variant, searched: Searched) -> SearchPoint:
-    return SearchPoint(
-        sweep=variant.sweep,
-        value=variant.value,
-        overrides=variant.overrides,
-        blocks=sum(len(tower.blocks) for tower in searched.plan.towers),
-        forward_equivalents=searched.clips.forward_equivalents,
-        seconds=searched.clips.seconds,
-        quality=searched.quality,
-    )

@@ -60,14 +60,13 @@ def _scatter_one(analysis: Analysis, axes: Any, link: Link, measure: str, proxy:
     dots = axes.scatter(x, y, s=14, c=colours, alpha=0.7, linewidths=0)
     dots.set_gid(f"scatter-{link.place}-{measure}")
     axes.axhline(0, color="black", linewidth=0.8)
+    fits = [f for f in link.correlations if (f.measure, f.proxy) == (measure, proxy)]
     told = ", ".join(
         f"{fit.over} {'none' if fit.r_squared is None else format(fit.r_squared, '.2f')}"
-        f" (n = {fit.samples})"
-        for fit in link.correlations
-        if (fit.measure, fit.proxy) == (measure, proxy)
+        for fit in fits
     )
-    place = f"layers {link.layer},{link.layer + 1} ({link.place})"
-    axes.set_title(f"{place}\nR²: {told}", fontsize=7)
+    place = f"layers {link.layer},{link.layer + 1} ({link.place}), n = {fits[0].samples}"
+    axes.set_title(f"{place}\nR²: {told}", fontsize=8)
     axes.ticklabel_format(axis="y", scilimits=(-2, 3))
 
 
