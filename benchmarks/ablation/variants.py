@@ -10,6 +10,7 @@ _PLAIN = (
     "search.objective=normalized",
     "search.token_weights=uniform",
     "search.start=lp",
+    "rounding.token_weights=uniform",
     "vision_optimization=null",
     "calibration.guard_fraction=0",
     *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
@@ -19,6 +20,7 @@ _BLOCKS = "partition.proxy=entropy"
 _VISION = "vision_optimization={}"
 _GUARD = "calibration.guard_fraction=0.25"
 _GPTQ = tuple(f"{tower}.weights.rounding=gptq" for tower in ("language", "projector", "vision"))
+_BALANCED = "search.token_weights=modality_balanced"
 _PER_TOKEN = tuple(
     f"{tower}.activations.granularity=per_token" for tower in ("language", "projector", "vision")
 )
@@ -34,25 +36,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "+ CDM, exhaustive": (*_PLAIN, _BLOCKS, "search.strategy=exhaustive"),
     "+ VEO": (*_PLAIN, _LAYERS, _VISION),
     "+ CDM + VEO": (*_PLAIN, _BLOCKS, _VISION),
-    "+ CDM, modality_balanced": (*_PLAIN, _BLOCKS, "search.token_weights=modality_balanced"),
+    "+ CDM, balanced": (*_PLAIN, _BLOCKS, _BALANCED),
     "+ CDM, answer": (*_PLAIN, _BLOCKS, "search.token_weights=answer"),
     "+ CDM, gradient": (*_PLAIN, _BLOCKS, "search.token_weights=gradient"),
     "+ CDM + guard": (*_PLAIN, _BLOCKS, _GUARD),
-    "+ CDM, gradient + guard": (
-        *_PLAIN,
-        _BLOCKS,
-        _GUARD,
-        "search.token_weights=gradient",
-    ),
+    "+ CDM, balanced + guard": (*_PLAIN, _BLOCKS, _GUARD, _BALANCED),
     "+ CDM + gptq": (*_PLAIN, _BLOCKS, *_GPTQ),
     "min-max + gptq": (*_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ),
-    "+ CDM, gradient + guard + gptq": (
-        *_PLAIN,
-        _BLOCKS,
-        _GUARD,
-        "search.token_weights=gradient",
-        *_GPTQ,
-    ),
     "paper's letter": (
         *_PLAIN,
         _BLOCKS,

@@ -11,14 +11,17 @@ PROPOSED = "Q-VLM"
 METHODS = {
     "RTN per token": "nearest rounding, activation ranges computed for every token at run time",
     "RTN static": "nearest rounding, the recipe's activations with min-max ranges",
-    "layer-wise": "percentiles searched layer by layer",
-    PROPOSED: "percentiles searched jointly in entropy-guided blocks",
+    "layer-wise": "nearest rounding, percentiles searched layer by layer",
+    PROPOSED: "the recipe as it is: percentiles searched jointly in entropy-guided blocks",
 }
 """Name -> what it does; all from the same bits and granularities."""
 
 
 def method_recipe(method: str, recipe: Recipe) -> Recipe:
     """Returns `recipe` changed into one of `METHODS`."""
+    if method == PROPOSED:
+        return recipe
+    recipe = _without_extras(recipe)
     search = recipe.search
     untouched = search.model_copy(update={"strategy": "none", "start": "minmax"})
     if method == "RTN per token":
@@ -29,10 +32,20 @@ def method_recipe(method: str, recipe: Recipe) -> Recipe:
         return recipe.model_copy(update={"search": untouched, "name": method, **towers})
     if method == "RTN static":
         return recipe.model_copy(update={"search": untouched, "name": method})
-    if method == "layer-wise":
-        partition = recipe.partition.model_copy(update={"proxy": "single_layer"})
-        return recipe.model_copy(update={"partition": partition, "name": method})
-    return recipe
+    partition = recipe.partition.model_copy(update={"proxy": "single_layer"})
+    return recipe.model_copy(update={"partition": partition, "name": method})
+
+
+def _without_extras(recipe: Recipe) -> Recipe:
+    """The recipe without what the other methods do not have: rounding, weights, training."""
+    towers = {}
+    for name in ("language", "projector", "vision", "lm_head"):
+        scheme = getattr(recipe, name)
+        if scheme is not None:
+            weights = scheme.weights.model_copy(update={"rounding": "nearest"})
+            towers[name] = scheme.model_copy(update={"weights": weights})
+    search = recipe.search.model_copy(update={"token_weights": "uniform"})
+    return recipe.model_copy(update={"search": search, "vision_optimization": None, **towers})
 
 
 def _per_token(scheme: LayerScheme | None) -> LayerScheme | None:
