@@ -203,8 +203,8 @@ def table(record: dict[str, Any]) -> str:
         "# What the vision-encoder optimization changes\n",
         f"{record['model']}, {record['questions']} validation questions; full precision "
         f"{full['accuracy']:.2f} %, with an image {full['image_accuracy']:.2f} %. Means over "
-        f"calibration seeds, here {', '.join(seeds)}. D: mean dependency of the language model's layers; blocks: their "
-        "number, for the threshold of the original tower. "
+        f"calibration seeds, here {', '.join(seeds)}. D: mean dependency of the language "
+        "model's layers; blocks: their number, for the threshold of the original tower. "
         f"{record['machine']['processor']}, {record['machine']['threads']} threads, shared with "
         f"other work. Set in every variant: {' '.join(record['overrides']) or 'nothing'}.",
     ]
