@@ -166,3 +166,20 @@ def test_an_unknown_task_is_named(tiny_model, questions, tmp_path):
 def test_recipe_errors_are_recipe_errors():
     with pytest.raises(RecipeError):
         qvlm.analyze("pico-llava", "/nowhere/out", overrides=("language=null",))
+
+
+def test_eta_is_swept_where_the_vision_tower_is_optimized(tiny_model, questions, tmp_path):
+    analysis = qvlm.analyze(
+        tiny_model, tmp_path / "out", "w4a4", f"scienceqa:{questions}", sweeps="eta",
+        overrides=(
+            *OVERRIDES, "search.strategy=coordinate", "search.max_sweeps=1",
+            "vision_optimization.epochs=1", "vision_optimization.learning_rate=0.001",
+        ),
+    )  # fmt: skip
+    assert [(point.sweep, point.value) for point in analysis.points] == [
+        ("eta", 0.0), ("eta", 0.5), ("eta", 1.0), ("eta", 2.0),
+    ]  # fmt: skip
+    assert len({point.quality.kl for point in analysis.points}) > 1
+    assert not any("no sweep over eta" in note for note in analysis.notes)
+    assert any("the optimized tower" in note for note in analysis.notes)
+    assert (tmp_path / "out" / "sweep-eta.svg").is_file()
