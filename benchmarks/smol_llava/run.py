@@ -84,7 +84,6 @@ def main() -> None:
             "columns": columns(scores),
             "kinds": kinds(asked, answers),
             "unparsed": scores.unparsed,
-            "seconds": round(scores.seconds, 1),
             "data_sha": scores.settings.data_sha,
             "prompt_sha": scores.settings.prompt_sha,
         }

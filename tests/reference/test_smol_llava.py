@@ -259,9 +259,11 @@ def test_the_shipped_weights_are_small_and_finite() -> None:
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
-def test_the_shipped_weights_are_those_of_the_card() -> None:
+def test_the_shipped_weights_are_those_of_the_card_and_of_the_figures() -> None:
     digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     assert digest in (WEIGHTS.parent / "README.md").read_text()
+    figures = json.loads((WEIGHTS.parent / "figures.json").read_text())
+    assert figures["model"]["weights_sha256"] == digest
 
 
 @pytest.mark.slow
