@@ -51,7 +51,8 @@ def test_calibration_guard_and_test_share_no_sample(result, questions):
 
 
 def test_costs_seeds_and_surroundings(result, tiny_model, questions):
-    assert list(result.stages) == ["load", "observe", "dependency", "partition", "search", "export"]
+    stages = ["load", "observe", "dependency", "partition", "search", "round", "export"]
+    assert list(result.stages) == stages
     assert all(cost.seconds >= 0 for cost in result.stages.values())
     assert result.total_seconds >= sum(cost.seconds for cost in result.stages.values())
     assert result.stages["observe"].forward_equivalents == 2

@@ -14,6 +14,9 @@ from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.artefacts.store import read_json
 
 GPTQ = tuple(f"{tower}.weights.rounding=gptq" for tower in ("language", "projector", "vision"))
+NEAREST = tuple(text.replace("gptq", "nearest") for text in GPTQ)
+    f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")
+)
 SMALL = ("calibration.samples=4", "calibration.batch_size=2", "search.strategy=none")
 
 
@@ -26,7 +29,7 @@ def runs(
     variants = {
         "gptq": (*GPTQ, "calibration.guard_fraction=0"),
         "guarded": (*GPTQ, "calibration.guard_fraction=0.5"),
-        "nearest": ("calibration.guard_fraction=0",),
+        "nearest": (*NEAREST, "calibration.guard_fraction=0"),
     }
     for name, overrides in variants.items():
         qvlm.quantize(
@@ -42,7 +45,8 @@ def result_of(directory: Path) -> Result:
 
 def test_the_result_tells_of_the_rounding(runs: dict[str, Path]) -> None:
     result = result_of(runs["gptq"])
-    assert list(result.stages) == ["load", "observe", "partition", "search", "round", "export"]
+    stages = ["load", "observe", "dependency", "partition", "search", "round", "export"]
+    assert list(result.stages) == stages
     assert result.rounding is not None
     assert result.stages["round"].seconds == result.rounding.seconds
     assert result.stages["round"].forward_equivalents == result.rounding.forward_equivalents > 2

@@ -21,6 +21,7 @@ OVERRIDES = (
     "calibration.samples=8",
     "calibration.batch_size=2",
     "search.strategy=none",
+    *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
     "vision_optimization.epochs=2",
     "vision_optimization.learning_rate=1e-4",
     "vision_optimization.error_weight=100",  # so that an epoch is better than none
@@ -51,7 +52,7 @@ def test_the_result_tells_what_the_training_did(run, result):
     assert (cost.seconds, cost.forward_equivalents) == (
         training.seconds, training.forward_equivalents
     )  # fmt: skip
-    assert list(result.stages)[1:5] == ["observe", "partition", "vision", "search"]
+    assert list(result.stages)[1:6] == ["observe", "dependency", "partition", "vision", "search"]
     assert result.stages["observe"].forward_equivalents == 4, "observed before and after"
 
 

@@ -128,7 +128,7 @@ def test_the_best_percentile_is_never_worse_than_min_max(
     errors = clip_error(x, lower, upper, bits, symmetric, 2.4)
     grid = grid_from_range(x.amin(0), x.amax(0), bits, symmetric)
     plain = (dequantize(quantize(x, grid), grid) - x).abs().pow(2.4).double().sum()
-    assert errors.min() <= plain * (1 + 1e-6)
+    assert errors.min() <= plain * (1 + 1e-5)
     assert (lower[1:] >= lower[:-1]).all()
     assert (upper[1:] <= upper[:-1]).all()
 

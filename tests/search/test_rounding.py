@@ -115,7 +115,8 @@ def test_what_is_installed_is_exported_and_runs_in_integers(
 
 
 def test_only_towers_that_ask_for_it_are_rounded(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "d", "language.weights.rounding=gptq")
+    others = ("projector.weights.rounding=nearest", "vision.weights.rounding=nearest")
+    bench = Bench(tmp_path / "d", *others)
     outcome = bench.round()
     assert {site.site.split(".")[0] for site in outcome.sites} == {"language"}
     final = bench.installer.final(bench.clips)
