@@ -22,7 +22,7 @@ def test_a_quantized_model_is_judged_as_the_guard_does(make_subject):
     judge, guard = Judge(subject.model, subject.batches), Guard(subject.model, subject.batches)
     for site in subject.model_map.sites:
         subject.installer.install(site, 0)
-    quality, verdict = judge(subject.model), guard.judge(subject.model)
+    quality, verdict = judge(subject.model), guard.judge(subject.model).verdict
     assert quality.kl == pytest.approx(verdict.kl, rel=1e-4)
     assert quality.answer_loss == pytest.approx(verdict.answer_loss, rel=1e-4)
     assert quality.kl > 0

@@ -19,7 +19,7 @@ from qvlm.observe import observe
 from qvlm.runtime import IntegerLinear, SimulatedLinear
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer, round_model
-from qvlm.search.guard import Guard
+from qvlm.search.guard import Guard, Judgement
 from qvlm.search.inputs import TowerRun
 from qvlm.search.state import start_indices
 from tiny.batches import tiny_batches
@@ -188,7 +188,9 @@ def test_sites_of_a_layer_see_the_rounded_sites_before_them(
 def test_the_guard_goes_back_to_nearest_when_the_rounded_model_answers_worse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verdicts = iter([Verdict(answer_loss=1.0, kl=0.1), Verdict(answer_loss=2.0, kl=0.1)])
+    verdicts = (
+        Judgement(Verdict(answer_loss=loss, kl=0.1), torch.full((6,), loss)) for loss in (1.0, 2.0)
+    )
     monkeypatch.setattr(Guard, "judge", lambda _self, _model: next(verdicts))
     bench = Bench(tmp_path / "d", *ALL)
     outcome = bench.round(guard=True)
@@ -213,9 +215,11 @@ def test_the_guard_compares_nearest_with_rounded(tmp_path: Path) -> None:
     outcome = bench.round(guard=True)
     assert outcome.guard is not None
     assert outcome.guard.samples == 6
-    assert outcome.guard.nearest.kl == pytest.approx(nearest.kl, rel=1e-5)
+    assert outcome.guard.nearest.kl == pytest.approx(nearest.verdict.kl, rel=1e-5)
     if not outcome.guard.fell_back:
-        assert outcome.guard.rounded.kl == pytest.approx(guard.judge(bench.model).kl, rel=1e-5)
+        assert outcome.guard.rounded.kl == pytest.approx(
+            guard.judge(bench.model).verdict.kl, rel=1e-5
+        )
 
 
 def test_restoring_brings_full_precision_back_and_keeps_what_was_rounded(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def test_the_guard_measures_the_full_precision_model_as_perfect(tmp_path: Path) 
     bench = Bench(tmp_path / "d")
     guard = Guard(bench.model, bench.batches)
     assert guard.samples == 6
-    verdict = guard.judge(bench.model)
+    judgement = guard.judge(bench.model)
+    verdict = judgement.verdict
     assert verdict.kl == pytest.approx(0, abs=1e-6)
     losses = []
     for batch, logits in zip(bench.batches, bench.logits(), strict=True):
@@ -101,6 +102,8 @@ def test_the_guard_measures_the_full_precision_model_as_perfect(tmp_path: Path) 
                     probabilities = logits[row, position - 1].log_softmax(-1)
                     losses.append(-float(probabilities[sample[position]]))
     assert verdict.answer_loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert judgement.totals.shape == (6,)
+    assert float(judgement.totals.sum()) == pytest.approx(sum(losses), rel=1e-5)
 
 
 def test_every_kind_of_token_weights_finds_a_plan(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from qvlm.artefacts import Block, BlockSearch, ModelMap, Site, Verdict
 from qvlm.artefacts.statistics import ActivationStats, SiteStats
-from qvlm.search.guard import Guard
+from qvlm.search.guard import Guard, Judgement
 from qvlm.search.settle import label, settle
 from qvlm.search.state import SearchState, start_indices
 from qvlm.search.weights import TokenWeights
@@ -46,10 +46,11 @@ class Bench:
     def install(self, site: Site, index: int) -> None:
         self.installed[site.name] = index
 
-    def judge(self, _model: Any) -> Verdict:
+    def judge(self, _model: Any) -> Judgement:
         plan = tuple(self.installed[site.name] for site in SITES)
         self.judged.append(plan)
-        return Verdict(answer_loss=self.total(plan), kl=0.0)
+        total = self.total(plan)
+        return Judgement(Verdict(answer_loss=total, kl=0.0), torch.full((2,), total))
 
     def settle(self, chosen: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
         state = SearchState(
@@ -108,26 +109,45 @@ def test_good_blocks_are_put_into_the_better_start() -> None:
 
 
 def test_equal_plans_are_judged_once() -> None:
-    bench = Bench(lambda _plan: 1.0)
+    bench = Bench(lambda plan: float(plan == (0, 0, 0)))
     _, outcome = bench.settle((1, 1, 0))
-    assert bench.judged == [(1, 1, 0), (0, 0, 0)]
-    assert outcome.base == "searched"
+    assert bench.judged == [(0, 0, 0), (1, 1, 0)]
+    assert outcome.base == "lp"
+    assert outcome.kept_blocks == ("language 0", "language 1", "language 2")
     assert set(outcome.plans) == {"searched", "lp", "minmax"}
 
 
+def test_what_is_no_better_than_min_max_leaves_it_in_place() -> None:
+    plan, outcome = Bench(lambda _plan: 1.0).settle((1, 1, 1))
+    assert plan == (0, 0, 0)
+    assert outcome.base == "minmax"
+    assert outcome.kept_blocks == ()
+    assert outcome.fell_back
+
+
 @pytest.mark.parametrize(
-    ("mine", "other", "better"),
-    [(1.0, 2.0, True), (2.0, 2.0, False), (float("nan"), 2.0, False), (2.0, float("nan"), True)],
+    ("mine", "other", "surely"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0], True),
+        ([2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0], False),
+        ([1.0, 2.0, 2.0, 2.0], [3.0, 2.0, 2.0, 2.0], False),  # one sample alone is luck
+        ([1.0, 1.2, 0.9, 1.1], [2.0, 1.9, 2.2, 2.1], True),
+        ([float("nan"), 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0], False),
+        ([2.0, 2.0, 2.0, 2.0], [float("nan"), 1.0, 1.0, 1.0], True),
+        ([1.0], [2.0], False),
+    ],
 )
-def test_a_verdict_is_better_if_its_total_is_lower(mine: float, other: float, better: bool) -> None:
-    first, second = (Verdict(answer_loss=value, kl=0.5) for value in (mine, other))
-    assert first.better_than(second) is better
+def test_a_gain_counts_beyond_twice_its_standard_error(
+    mine: list[float], other: list[float], surely: bool
+) -> None:
+    first, second = (
+        Judgement(Verdict(answer_loss=0.0, kl=0.0), torch.tensor(totals))
+        for totals in (mine, other)
+    )
+    assert first.surely_better_than(second) is surely
 
 
 def test_a_block_is_named_by_its_tower_and_layers() -> None:
-    bench = Bench(lambda _plan: 1.0)
-    _, outcome = bench.settle((1, 1, 0))
-    assert outcome.kept_blocks == ("language 0", "language 1", "language 2")
     block = BlockSearch(
         tower="vision",
         block=Block(start=3, stop=6),

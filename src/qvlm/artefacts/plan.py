@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from qvlm.schemes.layer import Frozen
 
 
@@ -76,10 +74,6 @@ class Verdict(Frozen):
         """What plans are compared by: loss by the data's answers and by the model's own."""
         return self.answer_loss + self.kl
 
-    def better_than(self, other: Verdict) -> bool:
-        """True where the total is lower; NaN is better than nothing."""
-        return self.total < other.total or math.isnan(other.total) > math.isnan(self.total)
-
 
 class GuardOutcome(Frozen):
     """Verdict of the samples that the search did not see."""
@@ -88,10 +82,10 @@ class GuardOutcome(Frozen):
     plans: dict[str, Verdict]
     """`searched`, and the starts `lp` and `minmax`."""
     base: str
-    """The best of these."""
+    """The one of these that the others did not surely beat; `minmax` where none is."""
     kept_blocks: tuple[str, ...]
-    """Where the base is a start: blocks of the search that improve it, for instance
-    `language 3-5`. Where it is `searched`: all of them."""
+    """Blocks of the search in the outcome, for instance `language 3-5`: those that surely improve
+    the base or agree with it."""
     blocks: int
     """Number of blocks that were searched."""
     final: Verdict

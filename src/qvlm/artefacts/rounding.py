@@ -41,7 +41,7 @@ class RoundingGuard(Frozen):
     nearest: Verdict
     rounded: Verdict
     fell_back: bool
-    """True where the rounded model was worse, so that every weight is rounded to nearest."""
+    """True where the rounded model was surely worse, so that every weight is rounded to nearest."""
 
 
 class RoundingSeconds(Frozen):

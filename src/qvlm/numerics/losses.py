@@ -67,10 +67,22 @@ def kl_to_reference(logits_q: Tensor, logits_r: Tensor, mask: Tensor) -> tuple[T
     Returns:
         Scalar float32 (differentiable) and the number of positions.
     """
-    log_q = torch.log_softmax(logits_q[mask].float(), dim=-1)
-    log_r = torch.log_softmax(logits_r[mask].float(), dim=-1)
-    total = F.kl_div(log_q, log_r, reduction="sum", log_target=True)
-    return total, int(mask.sum())
+    return kl_per_position(logits_q[mask], logits_r[mask]).sum(), int(mask.sum())
+
+
+def kl_per_position(logits_q: Tensor, logits_r: Tensor) -> Tensor:
+    """Returns KL(reference || quantized) of every next-token distribution, in nats.
+
+    Args:
+        logits_q: [..., vocabulary] of the quantized model, any float dtype.
+        logits_r: same shape, of the full-precision model.
+
+    Returns:
+        [...] float32, differentiable.
+    """
+    log_q = torch.log_softmax(logits_q.float(), dim=-1)
+    log_r = torch.log_softmax(logits_r.float(), dim=-1)
+    return F.kl_div(log_q, log_r, reduction="none", log_target=True).sum(dim=-1)
 
 
 def _rms_normalized(x: Tensor) -> Tensor:

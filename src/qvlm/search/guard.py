@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -10,7 +11,33 @@ from torch.nn import functional as F
 
 from qvlm.artefacts import Verdict
 from qvlm.artefacts.calibration import Batch
-from qvlm.numerics.losses import kl_to_reference
+from qvlm.numerics.losses import kl_per_position
+
+SURE = 2.0
+"""Standard errors by which a plan must be better: few samples tell small differences by luck."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a model answers held-out samples.
+
+    Attributes:
+        verdict: means per answer token.
+        totals: per sample, answer loss plus KL, summed over the answer's tokens, in nats.
+    """
+
+    verdict: Verdict
+    totals: torch.Tensor
+
+    def surely_better_than(self, other: Judgement) -> bool:
+        """True where the mean gain over the samples exceeds `SURE` standard errors of it."""
+        if not bool(self.totals.isfinite().all()):
+            return False
+        if not bool(other.totals.isfinite().all()):
+            return True
+        gains = (other.totals - self.totals).double()
+        error = gains.std(correction=1) / len(gains) ** 0.5 if len(gains) > 1 else torch.inf
+        return bool(gains.mean() > SURE * error)
 
 
 class Guard:
@@ -28,19 +55,25 @@ class Guard:
         """Number of held-out samples."""
         return sum(len(batch.labels) for batch in self._batches)
 
-    def judge(self, model: nn.Module) -> Verdict:
+    def judge(self, model: nn.Module) -> Judgement:
         """Next-token loss of the answers and KL(full precision || model)."""
         loss = divergence = 0.0
         positions = 0
+        totals = []
         for batch, reference in zip(self._batches, self._reference, strict=True):
             logits = _answer_logits(model, batch)
             targets = batch.labels[:, 1:][batch.predicts_answer[:, :-1]]
-            loss += float(F.cross_entropy(logits, targets, reduction="sum"))
-            every = torch.ones(len(targets), dtype=torch.bool)
-            divergence += float(kl_to_reference(logits, reference, every)[0])
+            losses = F.cross_entropy(logits, targets, reduction="none")
+            divergences = kl_per_position(logits, reference)
+            rows = batch.predicts_answer.nonzero()[:, 0]
+            of_sample = torch.zeros(len(batch.labels)).index_add_(0, rows, losses + divergences)
+            totals.append(of_sample)
+            loss += float(losses.sum())
+            divergence += float(divergences.sum())
             positions += len(targets)
         self.forwards += 1
-        return Verdict(answer_loss=loss / positions, kl=divergence / positions)
+        verdict = Verdict(answer_loss=loss / positions, kl=divergence / positions)
+        return Judgement(verdict, torch.cat(totals))
 
 
 @torch.no_grad()

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from qvlm.artefacts import ClipPlan, Site, Tower, Verdict
+from qvlm.artefacts import ClipPlan, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import RoundingGuard, RoundingOutcome, RoundingSeconds, SiteRounding
 from qvlm.models.replay import TowerInput, catch_first_hidden, catch_inputs
 from qvlm.numerics.hessian import Hessian, error_feedback
 from qvlm.numerics.rounding import round_gptq, split_rows
 from qvlm.schemes import RoundingSettings
-from qvlm.search.guard import Guard
+from qvlm.search.guard import Guard, Judgement
 from qvlm.search.inputs import TowerRun
 from qvlm.search.install import Installer
 from qvlm.search.weights import TokenWeights
@@ -72,8 +72,8 @@ def round_model(
         installer: the model, its map and the recipe.
         clips: the chosen percentiles.
         batches: samples that the Hessians are summed over.
-        guard_batches: other samples; where the model answers them worse than with nearest
-            rounding, all weights go back to that. Without them there is no guard.
+        guard_batches: other samples; where the model surely answers them worse than with
+            nearest rounding, all weights go back to that. Without them there is no guard.
         progress: told the layers that are done.
     """
     begin = time.perf_counter()
@@ -199,19 +199,19 @@ def _round_site(run: _Run, site: Site, hessian: Hessian) -> None:
     )
 
 
-def _judge(run: _Run, guard: Guard, nearest: Verdict, samples: int) -> RoundingGuard:
-    """Compares with nearest rounding on held-out samples; goes back to it where that is better."""
+def _judge(run: _Run, guard: Guard, nearest: Judgement, samples: int) -> RoundingGuard:
+    """Compares with nearest rounding on held-out samples; goes back to it if surely better."""
     with run.timed("guard"):
         rounded = guard.judge(run.installer.model)
     # Full precision, nearest and rounded, over the guard's samples.
     run.layer_forwards += 3 * guard.samples / samples * run.layers
-    fell_back = nearest.better_than(rounded)
+    fell_back = nearest.surely_better_than(rounded)
     if fell_back:
         run.installer.install_plan(run.clips)
     return RoundingGuard(
         samples=guard.samples,
-        nearest=nearest,
-        rounded=rounded,
+        nearest=nearest.verdict,
+        rounded=rounded.verdict,
         fell_back=fell_back,
     )
 

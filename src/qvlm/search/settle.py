@@ -1,62 +1,63 @@
-"""The last choice among few plans: whichever answers held-out samples best."""
+"""The last choice among few plans: whichever surely answers held-out samples best."""
 
 from __future__ import annotations
 
-from qvlm.artefacts import BlockSearch, GuardOutcome, Verdict
-from qvlm.search.guard import Guard
+from qvlm.artefacts import BlockSearch, GuardOutcome
+from qvlm.search.guard import Guard, Judgement
 from qvlm.search.state import Indices, SearchState, start_indices
 
 SEARCHED = "searched"
 
 
 def settle(state: SearchState, guard: Guard) -> tuple[Indices, GuardOutcome]:
-    """Compares the searched plan with both starts and leaves the model quantized with the best.
+    """Compares plans on the held-out samples and leaves the model quantized with the outcome.
 
-    If a start answers better than the whole searched plan, the blocks of the search are put
-    into it one after the other, and each stays only if the held-out samples are answered better
-    with it: a block whose search did harm costs the others nothing.
+    Min-max, which clips nothing that was seen, is what the others must beat, and beat surely: by
+    more than the noise of so few samples. Then the blocks of the search are put into the best
+    plan one after the other, by the same rule: a block whose search did harm costs the others
+    nothing.
 
     Returns:
         The plan taken, and how it came about.
     """
     plans = {
-        SEARCHED: state.chosen,
-        "lp": start_indices(state.installer.stats, "lp"),
         "minmax": start_indices(state.installer.stats, "minmax"),
+        "lp": start_indices(state.installer.stats, "lp"),
+        SEARCHED: state.chosen,
     }
-    verdicts: dict[str, Verdict] = {}
+    judgements: dict[str, Judgement] = {}
     for name, plan in plans.items():
-        known = [other for other in verdicts if plans[other] == plan]
+        known = [other for other in judgements if plans[other] == plan]
         if known:
-            verdicts[name] = verdicts[known[0]]
+            judgements[name] = judgements[known[0]]
             continue
         state.install(plan)
-        verdicts[name] = guard.judge(state.model)
-    base = SEARCHED
-    for name, verdict in verdicts.items():
-        if verdict.better_than(verdicts[base]):
+        judgements[name] = guard.judge(state.model)
+    base = "minmax"
+    for name, judgement in judgements.items():
+        if judgement.surely_better_than(judgements[base]):
             base = name
-    taken, final = plans[base], verdicts[base]
+    taken, final = plans[base], judgements[base]
     kept = [label(block) for block in state.blocks if _agrees(block, taken, state)]
     state.install(taken)
-    for block in state.blocks if base != SEARCHED else ():
+    for block in state.blocks:
         if label(block) in kept:
             continue
         trial = taken | _indices(block, state)
         state.install({name: trial[name] for name in block.chosen})
-        verdict = guard.judge(state.model)
-        if verdict.better_than(final):
-            taken, final = trial, verdict
+        judgement = guard.judge(state.model)
+        if judgement.surely_better_than(final):
+            taken, final = trial, judgement
             kept.append(label(block))
         else:
             state.install({name: taken[name] for name in block.chosen})
     return taken, GuardOutcome(
         samples=guard.samples,
-        plans=verdicts,
+        plans={name: judgement.verdict for name, judgement in judgements.items()},
         base=base,
         kept_blocks=tuple(kept),
         blocks=len(state.blocks),
-        final=final,
+        final=final.verdict,
     )
 
 
