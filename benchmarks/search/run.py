@@ -30,22 +30,29 @@ from qvlm.search import Installer, search
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
+_BALANCED = "search.token_weights=modality_balanced"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "min-max, no search": ("search.strategy=none", "search.start=minmax"),
     "lp, no search": ("search.strategy=none",),
     "layer-wise": ("partition.proxy=single_layer",),
     "layer-wise from min-max": ("partition.proxy=single_layer", "search.start=minmax"),
-    "layer-wise, balanced": ("partition.proxy=single_layer", "search.token_weights=balanced"),
+    "layer-wise, balanced": (
+        "partition.proxy=single_layer",
+        "search.token_weights=modality_balanced",
+    ),
     "Q-VLM": (),
     "Q-VLM, no guard, all 64 searched": ("calibration.guard_fraction=0",),
     "Q-VLM from min-max": ("search.start=minmax",),
     "Q-VLM, l2": ("search.objective=l2",),
-    "Q-VLM, balanced": ("search.token_weights=balanced",),
-    "Q-VLM, balanced, l2": ("search.token_weights=balanced", "search.objective=l2"),
+    "Q-VLM, balanced": (_BALANCED,),
+    "Q-VLM, balanced, l2": (_BALANCED, "search.objective=l2"),
     "Q-VLM, beam": ("search.strategy=beam", "search.beam_width=2"),
     "Q-VLM, exhaustive": ("search.strategy=exhaustive",),
     "fixed blocks of 3": ("partition.proxy=fixed",),
-    "fixed blocks of 3, balanced": ("partition.proxy=fixed", "search.token_weights=balanced"),
+    "fixed blocks of 3, balanced": (
+        "partition.proxy=fixed",
+        "search.token_weights=modality_balanced",
+    ),
     "per-token vision -> per-channel": ("vision.activations.granularity=per_channel",),
     "weights lp-clipped": tuple(
         f"{tower}.weights.clipping=lp" for tower in ("language", "projector", "vision")
