@@ -21,7 +21,8 @@ def main() -> None:
         "token of the answer is the most likely one, which is an exact match of greedy decoding. "
         "KL to full precision per answer token. Search: seconds and forward equivalents of the "
         "search stage; other work shared the machine, so compare forwards. Blocks: of the "
-        "language model. Written by `table.py` from `results/`; `run.py` measures, `variants.py` says what a variant is.\n",
+        "language model. Written by `table.py` from `results/`; `run.py` measures, `variants.py` "
+        "says what a variant is.\n",
     ]
     for path in sorted((HERE / "results").glob("*.json")):
         lines += _section(path.stem, json.loads(path.read_text()))
