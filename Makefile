@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test check format bench reference reference-smol clean
+.PHONY: demo test lint check format bench reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -20,12 +20,13 @@ demo: $(READY) ## Quantize the bundled LVLM to 4 bits and compare methods
 test: $(READY) ## All fast tests
 	$(BIN)/pytest -m 'not slow'
 
-check: $(READY) ## Formatter, linter, types, import contracts, tests
+lint: $(READY) ## Formatter, linter, type checker, import contracts
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m 'not slow'
+
+check: lint test ## What has to pass before a change goes in
 
 format: $(READY) ## Rewrite files as the formatter wants them
 	$(BIN)/ruff format src tests benchmarks examples
