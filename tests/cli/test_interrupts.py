@@ -47,7 +47,9 @@ def test_an_interrupted_evaluation_goes_on_from_its_answers(
 
 
 def test_sigint_to_a_real_process(tiny_model, questions, tmp_path):
-    program = "from qvlm.cli.main import run; run()"
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{listen}; from qvlm.cli.main import run; run()"
     process = subprocess.Popen(
         [
             sys.executable, "-c", program, "quantize", str(tiny_model),
