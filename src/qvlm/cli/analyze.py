@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.quantize import Set
+from qvlm.cli.parameters import Overwrite, Set, TrustRemoteCode
 
 
 def analyze(
@@ -40,12 +40,8 @@ def analyze(
         typer.Option(help="Also generate answers and score them: scienceqa. Takes longer."),
     ] = None,
     set_: Set = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.")
-    ] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")
-    ] = False,
+    overwrite: Overwrite = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Show what joint search gains on a model, what foretells it, and where the outliers are.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.quantize import Set
+from qvlm.cli.parameters import Overwrite, Set
 
 
 def compare(
@@ -15,7 +15,7 @@ def compare(
     output: Annotated[Path, typer.Option(help="Directory to create.")],
     recipe: Annotated[str, typer.Option(help="Bits and granularities of all methods.")] = "w4a4",
     calibration: Annotated[
-        str, typer.Option(help="Samples to calibrate on: picoscience, or scienceqa:DIR.")
+        str, typer.Option(help="Samples to calibrate on: picoscience, scienceqa:DIR or smolqa.")
     ] = "picoscience",
     data: Annotated[
         str | None, typer.Option(help="Questions to score [default: the calibration's source].")
@@ -26,9 +26,7 @@ def compare(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Questions answered at once.", min=1)] = 32,
     set_: Set = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare full precision, RTN, layer-wise search and Q-VLM on the same samples.
 

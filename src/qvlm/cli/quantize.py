@@ -8,23 +8,28 @@ from typing import Annotated
 
 import typer
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a recipe field, e.g. --set search.strategy=beam."),
-]
+from qvlm.cli.parameters import Overwrite, Set, TrustRemoteCode
 
 
 def quantize(
     model: Annotated[
-        str, typer.Argument(help="pico-llava (comes with qvlm), a model directory, or a hub id.")
+        str,
+        typer.Argument(
+            help="pico-llava (comes with qvlm), smol-llava (after qvlm reference build "
+            "smol-llava), a model directory, or a hub id."
+        ),
     ],
     recipe: Annotated[
-        str, typer.Option(help="w8a8, w6a6, w4a4, w4a8, w4a16, or a YAML file.")
+        str,
+        typer.Option(
+            help="w8a8, w6a6, w4a4, w4a8, w4a16, the paper's letter (paper-w6a6, paper-w4a4), "
+            "or a YAML file."
+        ),
     ] = "w4a4",
     calibration: Annotated[
         str,
         typer.Option(
-            help="Samples to calibrate on: picoscience, or scienceqa:DIR. "
+            help="Samples to calibrate on: picoscience, scienceqa:DIR, smolqa or smolqa:DIR. "
             "The training split is used."
         ),
     ] = "picoscience",
@@ -32,14 +37,10 @@ def quantize(
         Path | None, typer.Option(help="Directory to create [default: MODEL-RECIPE].")
     ] = None,
     set_: Set = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.")
-    ] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")
-    ] = False,
+    overwrite: Overwrite = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Quantize an LVLM: observe, partition into blocks, search, pack, write.
+    """Quantize an LVLM: observe, partition into blocks, search, round, pack, write.
 
     Writes a directory with the packed checkpoint (qvlm.load reads it), result.json (bits of
     every layer, sizes, seconds), recipe.yaml and the artefacts of every stage. The directory

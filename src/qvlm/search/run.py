@@ -40,9 +40,9 @@ def search(
     begin = time.perf_counter()
     model, towers = installer.model, installer.model_map.towers
     settings = installer.recipe.search
-    guard = Guard(model, guard_batches) if guard_batches else None
-    # Without a search the losses are only recorded: no backward pass for them.
-    kind = settings.token_weights if settings.strategy != "none" else "uniform"
+    searches = settings.strategy != "none"  # else there is nothing to weigh or to guard
+    guard = Guard(model, guard_batches) if guard_batches and searches else None
+    kind = settings.token_weights if searches else "uniform"
     state = SearchState(
         installer=installer,
         start=start_indices(installer.stats, settings.start),
@@ -71,8 +71,8 @@ def search(
 
 
 def _judged(state: SearchState, guard: Guard | None) -> tuple[dict[str, int], GuardOutcome | None]:
-    """The plan after the guard; a run without a search has nothing to guard."""
-    if guard is None or state.settings.strategy == "none":
+    """The plan after the guard, if there is one."""
+    if guard is None:
         return state.chosen, None
     indices, outcome = settle(state, guard)
     share = guard.samples / sum(len(batch.labels) for batch in state.batches)

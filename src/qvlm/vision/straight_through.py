@@ -47,7 +47,29 @@ class Switch:
         return nullcontext(), self.to(self.quantized)
 
 
-class TrainableQuantizedLinear(nn.Module):
+class _SwitchedLinear(nn.Module):
+    """The given linear, or what it becomes quantized, as the switch says."""
+
+    def __init__(
+        self, linear: nn.Linear, scheme: LayerScheme, grid: AffineGrid | None, switch: Switch
+    ) -> None:
+        super().__init__()
+        self.linear = linear
+        self.scheme, self.grid, self._switch = scheme, grid, switch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] -> [..., out], in the dtype of x."""
+        if not self._switch.quantized:
+            return cast(Tensor, self.linear(x))
+        weight, bias = self.rounded()
+        return _linear(x, weight, bias, self.scheme.activations, self.grid)
+
+    def rounded(self) -> tuple[Tensor, Tensor | None]:
+        """The weight as levels stand for it, and the bias."""
+        raise NotImplementedError
+
+
+class TrainableQuantizedLinear(_SwitchedLinear):
     """Quantizes the weight it has at each call; weight and bias are those of the given linear."""
 
     def __init__(
@@ -58,25 +80,21 @@ class TrainableQuantizedLinear(nn.Module):
         grid: AffineGrid | None,
         switch: Switch,
     ) -> None:
-        super().__init__()
-        self.linear = linear
-        self.scheme, self.group_size, self.grid, self._switch = scheme, group_size, grid, switch
+        super().__init__(linear, scheme, grid, switch)
+        self.group_size = group_size
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] -> [..., out], in the dtype of x."""
-        if not self._switch.quantized:
-            return cast(Tensor, self.linear(x))
+    def rounded(self) -> tuple[Tensor, Tensor | None]:
+        """Rounds the weight; its gradient passes straight through."""
         weight = at_least_float32(self.linear.weight)
         if self.grid is not None:
             weight = weight * self.grid.scale  # as `numerics.folded.fold`
         rounded: Tensor = _RoundedWeight.apply(  # type: ignore[no-untyped-call]
             weight, self.scheme, self.group_size
         )
-        bias = None if self.linear.bias is None else at_least_float32(self.linear.bias)
-        return _linear(x, rounded, bias, self.scheme.activations, self.grid)
+        return rounded, None if self.linear.bias is None else at_least_float32(self.linear.bias)
 
 
-class FixedQuantizedLinear(nn.Module):
+class FixedQuantizedLinear(_SwitchedLinear):
     """Quantizes its weight once: only the gradient of its input is wanted."""
 
     weight: Tensor
@@ -90,18 +108,14 @@ class FixedQuantizedLinear(nn.Module):
         grid: AffineGrid | None,
         switch: Switch,
     ) -> None:
-        super().__init__()
-        self.linear = linear
-        self.scheme, self.grid, self._switch = scheme, grid, switch
+        super().__init__(linear, scheme, grid, switch)
         parameters = quantize_linear(linear, scheme, group_size, grid)
         self.register_buffer("weight", parameters.weight.dequantized(), persistent=False)
         self.register_buffer("bias", parameters.bias, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] -> [..., out], in the dtype of x."""
-        if not self._switch.quantized:
-            return cast(Tensor, self.linear(x))
-        return _linear(x, self.weight, self.bias, self.scheme.activations, self.grid)
+    def rounded(self) -> tuple[Tensor, Tensor | None]:
+        """What was rounded at the start."""
+        return self.weight, self.bias
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qvlm.errors import DataError, OutputError
 from qvlm.reference import cache_directory
+from qvlm.reference.directory import new_directory
 from qvlm.reference.picoscience.families import SPLITS, generate
 from qvlm.reference.picoscience.problem import Problem
 
@@ -82,22 +81,8 @@ def write_dataset(directory: Path, *, train: int, val: int, test: int, seed: int
     The directory appears complete or not at all. Raises `OutputError` if it exists already or
     cannot be written.
     """
-    if directory.exists():
-        raise OutputError(f"{directory}: exists already; choose a new directory")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be written ({error.strerror})") from error
-    try:
-        staging.chmod(0o755)
+    with new_directory(directory) as staging:
         _fill(staging, {"train": train, "val": val, "test": test}, seed)
-        # A directory renamed onto a non-empty one fails, so a racing writer cannot be overwritten.
-        staging.rename(directory)
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def default_dataset() -> Path:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import (
     GenerationConfig,
@@ -21,6 +20,7 @@ from transformers import (
 
 from qvlm.errors import ModelError, OutputError
 from qvlm.reference import cache_directory
+from qvlm.reference.directory import new_directory
 from qvlm.reference.smol import NAME
 from qvlm.reference.smol.architecture import (
     IMAGE_TOKENS,
@@ -156,20 +156,11 @@ def save(
     Raises:
         OutputError: it exists already or cannot be written.
     """
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    except OSError as error:
-        raise OutputError(f"'{directory}' cannot be written ({error.strerror})") from error
-    try:
-        staging.chmod(0o755)
-        model.save_pretrained(staging)
-        processor.save_pretrained(staging)
+    with new_directory(directory) as staging:
+        try:
+            model.save_pretrained(staging)
+            processor.save_pretrained(staging)
+        except SafetensorError as error:  # how the library reports a full disk
+            raise OutputError(f"{directory}: cannot be written ({error})") from error
         text = json.dumps(record, indent=1) + "\n"
         (staging / RECORD).write_text(text, encoding="utf-8")
-        # A directory renamed onto a non-empty one fails, so a racing writer cannot be overwritten.
-        staging.rename(directory)
-    except OSError as error:
-        raise OutputError(f"'{directory}' cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

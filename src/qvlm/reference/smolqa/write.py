@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 from qvlm.errors import DataError, OutputError, nearest
 from qvlm.reference import cache_directory
+from qvlm.reference.directory import new_directory
 from qvlm.reference.smolqa.clothing import Clothing, read_clothing
 from qvlm.reference.smolqa.draw import draw_questions
 
@@ -58,22 +57,8 @@ def write_split(directory: Path, clothing: Clothing, split: str, count: int) -> 
     Raises:
         OutputError: it exists already or cannot be written.
     """
-    if directory.exists():
-        raise OutputError(f"{directory}: exists already; choose a new directory")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be written ({error.strerror})") from error
-    try:
-        staging.chmod(0o755)
+    with new_directory(directory) as staging:
         _fill(staging, clothing, split, count)
-        # A directory renamed onto a non-empty one fails, so a racing writer cannot be overwritten.
-        staging.rename(directory)
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _fill(directory: Path, clothing: Clothing, split: str, count: int) -> None:
