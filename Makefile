@@ -36,7 +36,6 @@ bench: $(READY) ## Slow tests and the figures in benchmarks/
 	$(BIN)/pytest -m slow
 	$(BIN)/python benchmarks/accuracy/run.py
 	$(BIN)/python benchmarks/equality/run.py
-	$(BIN)/python benchmarks/search/run.py
 	$(BIN)/python benchmarks/analysis/run.py
 
 reference: $(READY) ## Train pico-llava again (under an hour on 2 cores)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from judge import Judge
+from judge import open_judge
 from variants import VARIANTS
 
 from qvlm import machine
+from qvlm.analysis import Judge
 from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
@@ -96,7 +97,7 @@ class Calibration:
                 "forward_equivalents": outcome.forward_equivalents,
                 "fell_back": outcome.guard.fell_back if outcome.guard else None,
             }
-        record |= judge(self.loaded.model)
+        record |= _quality(judge, self.loaded.model)
         installer.restore()
         return record | {
             "observe_seconds": stats.seconds,
@@ -146,6 +147,12 @@ class Calibration:
         return calibration_batches(samples, self.loaded.processor, size) if samples else []
 
 
+def _quality(judge: Judge, model: Any) -> dict[str, float]:
+    """Exact matches in per cent; KL(full precision || model) in nats per answer token."""
+    quality = judge(model)
+    return {"accuracy": quality.accuracy, "kl": quality.kl}
+
+
 def _look(
     loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch]
 ) -> tuple[ActivationStats, Dependency]:
@@ -180,10 +187,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     torch.set_flush_denormal(True)
     loaded = load_model(args.model)
-    judge = Judge(loaded.model, loaded.processor, args.source, args.split, args.questions)
+    judge = open_judge(loaded.model, loaded.processor, args.source, args.split, args.questions)
     setting = {
         "model": args.model,
         "source": args.source.partition(":")[0],
@@ -191,7 +198,7 @@ def main() -> None:
         "split": args.split,
         "questions": args.questions,
     }
-    record: dict[str, Any] = setting | {"full_precision": judge(loaded.model), "runs": {}}
+    record: dict[str, Any] = setting | {"full_precision": _quality(judge, loaded.model), "runs": {}}
     if args.output.is_file():
         earlier = json.loads(args.output.read_text())
         if {name: earlier[name] for name in setting} != setting:

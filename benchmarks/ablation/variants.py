@@ -18,6 +18,7 @@ _PLAIN = (
 _LAYERS = "partition.proxy=single_layer"
 _BLOCKS = "partition.proxy=entropy"
 _VISION = "vision_optimization={}"
+_FASTER = "vision_optimization.learning_rate=1e-4"
 _GUARD = "calibration.guard_fraction=0.25"
 _GPTQ = tuple(f"{tower}.weights.rounding=gptq" for tower in ("language", "projector", "vision"))
 _BALANCED = "search.token_weights=modality_balanced"
@@ -36,13 +37,27 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "+ CDM, exhaustive": (*_PLAIN, _BLOCKS, "search.strategy=exhaustive"),
     "+ VEO": (*_PLAIN, _LAYERS, _VISION),
     "+ CDM + VEO": (*_PLAIN, _BLOCKS, _VISION),
+    "+ VEO, 10 x rate": (*_PLAIN, _LAYERS, _FASTER),
+    "+ VEO, 10 x rate and error": (
+        *_PLAIN, _LAYERS, _FASTER, "vision_optimization.error_weight=10",
+    ),
+    "+ VEO, 10 x rate and entropy": (
+        *_PLAIN, _LAYERS, _FASTER, "vision_optimization.entropy_weight=0.1",
+    ),
     "+ CDM, balanced": (*_PLAIN, _BLOCKS, _BALANCED),
     "+ CDM, answer": (*_PLAIN, _BLOCKS, "search.token_weights=answer"),
     "+ CDM, gradient": (*_PLAIN, _BLOCKS, "search.token_weights=gradient"),
     "+ CDM + guard": (*_PLAIN, _BLOCKS, _GUARD),
     "+ CDM, balanced + guard": (*_PLAIN, _BLOCKS, _GUARD, _BALANCED),
     "+ CDM + gptq": (*_PLAIN, _BLOCKS, *_GPTQ),
+    "+ CDM + guard + gptq": (*_PLAIN, _BLOCKS, _GUARD, *_GPTQ),
+    "+ CDM, balanced + guard + gptq": (*_PLAIN, _BLOCKS, _GUARD, _BALANCED, *_GPTQ),
     "min-max + gptq": (*_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ),
+    "lp + gptq": (*_PLAIN, _LAYERS, _NO_SEARCH, *_GPTQ),
+    "min-max + gptq, balanced": (
+        *_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ,
+        "rounding.token_weights=modality_balanced",
+    ),
     "paper's letter": (
         *_PLAIN,
         _BLOCKS,
@@ -51,4 +66,4 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "search.strategy=exhaustive",
     ),
     "default": (),
-}
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The judge agrees with the guard, and counts first answer tokens."""
+"""The judge agrees with the guard, and counts exact matches."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def test_a_quantized_model_is_judged_as_the_guard_does(make_subject):
     assert quality.kl > 0
 
 
-def test_right_answers_are_those_whose_first_token_is_likeliest(make_subject):
+def test_right_answers_are_those_whose_every_token_is_likeliest(make_subject):
     subject = make_subject()
     expected = 0
     for batch in subject.batches:
         with torch.no_grad():
-            logits = subject.model(**batch.inputs).logits
+            likeliest = subject.model(**batch.inputs).logits.argmax(dim=-1)
         for row, labels in enumerate(batch.labels):
-            first = int((labels != -100).nonzero()[0])
-            # The judged token becomes the likeliest in every second sample.
-            if row % 2 == 0:
-                batch.labels[row, first] = logits[row, first - 1].argmax()
-            expected += int(logits[row, first - 1].argmax() == batch.labels[row, first])
+            answer = (labels != -100).nonzero()[:, 0]
+            # Every second sample's answer becomes what the model says, another's all but the last.
+            known = answer if row % 2 == 0 else answer[:-1]
+            labels[known] = likeliest[row, known - 1]
+            expected += int((likeliest[row, answer - 1] == labels[answer]).all())
     quality = Judge(subject.model, subject.batches)(subject.model)
-    assert quality.correct == expected >= 3
+    assert 3 <= quality.correct == expected
     assert quality.accuracy == pytest.approx(100 * expected / 6)
 
 

@@ -17,6 +17,7 @@ from qvlm.schemes import PartitionSettings, Recipe
 from qvlm.search import Installer
 from qvlm.search.state import start_indices
 from tiny.batches import tiny_batches
+from tiny.counting import layers_that_compute
 from tiny.llava import tiny_llava
 
 
@@ -106,16 +107,11 @@ def test_a_layer_left_in_floating_point_passes_no_error_on(tmp_path: Path) -> No
 
 
 def test_the_cost_of_the_errors_is_the_layers_that_ran(bench: Bench) -> None:
-    calls = []
-    towers = bench.model_map.towers
-    layers = [bench.model.get_submodule(path) for tower in towers for path in tower.layers]
     # Text-only batches do not run the vision tower: one batch with images counts every layer.
     batches = [batch for batch in bench.batches if "pixel_values" in batch.inputs][:1]
-    handles = [layer.register_forward_hook(lambda *_: calls.append(1)) for layer in layers]
-    dependency = bench.errors(batches=batches)
-    for handle in handles:
-        handle.remove()
-    assert dependency.forward_equivalents == pytest.approx(len(calls) / len(layers))
+    with layers_that_compute(bench.model, bench.model_map) as ran:
+        dependency = bench.errors(batches=batches)
+    assert dependency.forward_equivalents == pytest.approx(len(ran) / bench.model_map.layer_count)
     assert dependency.seconds > 0
 
 

@@ -116,8 +116,8 @@ def test_the_cut_into_batches_does_not_matter(tmp_path: Path) -> None:
 def test_two_forwards_are_spent(model_and_batches: Any) -> None:
     model, batches = model_and_batches
     recipe = Recipe()
-    forwards = []
-    handle = model.register_forward_hook(lambda *_: forwards.append(1))
+    forwards = []  # begun; they end after the last site
+    handle = model.register_forward_pre_hook(lambda *_: forwards.append(1))
     stats = observe(model, describe(model, recipe), recipe, batches)
     handle.remove()
     assert len(forwards) == 2 * len(batches)

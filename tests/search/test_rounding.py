@@ -23,6 +23,7 @@ from qvlm.search.guard import Guard, Judgement
 from qvlm.search.inputs import TowerRun
 from qvlm.search.state import start_indices
 from tiny.batches import tiny_batches
+from tiny.counting import layers_that_compute
 from tiny.llava import tiny_llava
 
 ALL = tuple(f"{tower}.weights.rounding=gptq" for tower in ("language", "projector", "vision"))
@@ -131,15 +132,10 @@ def test_only_towers_that_ask_for_it_are_rounded(tmp_path: Path) -> None:
 def test_layers_run_are_counted(tmp_path: Path, passes: str) -> None:
     bench = Bench(tmp_path / "d", *ALL, f"rounding.passes={passes}")
     bench.batches = [batch for batch in bench.batches if "pixel_values" in batch.inputs]
-    ran: list[str] = []
-    for tower in bench.model_map.towers:
-        for path in tower.layers:
-            bench.model.get_submodule(path).register_forward_hook(
-                lambda _module, _args, _output, path=path: ran.append(path)
-            )
-    outcome = bench.round()
-    layers = sum(len(tower.layers) for tower in bench.model_map.towers)
-    assert outcome.forward_equivalents * layers == pytest.approx(len(ran) / len(bench.batches))
+    with layers_that_compute(bench.model, bench.model_map) as ran:
+        outcome = bench.round()
+    layers = outcome.forward_equivalents * bench.model_map.layer_count
+    assert layers == pytest.approx(len(ran) / len(bench.batches))
 
 
 def test_hessians_are_those_of_levels_without_padding(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models import describe
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
+from qvlm.runtime import SimulatedLinear
 from qvlm.schemes import Recipe
 from qvlm.search import Installer, search
 from qvlm.search.guard import Guard
 from tiny.batches import tiny_batches
+from tiny.counting import layers_that_compute
 from tiny.llava import tiny_llava
 
 
@@ -47,18 +49,29 @@ class Bench:
             return [self.model(**batch.inputs).logits for batch in self.batches]
 
 
-@pytest.mark.parametrize("strategy", ["coordinate", "exhaustive", "beam", "none"])
+@pytest.mark.parametrize("strategy", ["coordinate", "exhaustive", "beam"])
 def test_no_block_ends_worse_than_it_started(tmp_path: Path, strategy: str) -> None:
     bench = Bench(tmp_path / "d", strategy=strategy, percentiles=(1.0, 0.98), beam_width=2)
     plan = bench.search()
     assert {block.tower for block in plan.blocks} == {"vision", "projector", "language"}
     assert all(block.chosen_loss <= block.start_loss for block in plan.blocks)
-    if strategy == "none":
-        assert all(block.chosen == block.start for block in plan.blocks)
-    else:
-        assert any(block.chosen_loss < block.start_loss for block in plan.blocks)
+    assert any(block.chosen_loss < block.start_loss for block in plan.blocks)
     assert set(plan.percentiles) == set(bench.stats.sites)
     assert set(plan.percentiles.values()) <= {1.0, 0.98}
+
+
+def test_without_a_search_every_site_is_quantized_at_the_start_and_no_layer_runs(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path / "d", strategy="none", start="minmax")
+    with layers_that_compute(bench.model, bench.model_map) as ran:
+        plan = bench.search(guard=True)
+    assert not ran
+    assert plan.forward_equivalents == 0
+    assert plan.percentiles == dict.fromkeys(bench.stats.sites, 1.0)
+    assert not plan.blocks
+    quantized = {path for site in bench.model_map.sites for path in site.linears}
+    assert all(isinstance(bench.model.get_submodule(path), SimulatedLinear) for path in quantized)
 
 
 def test_a_coordinate_search_keeps_to_forty_forward_equivalents(tmp_path: Path) -> None:

@@ -66,13 +66,13 @@ class Quality(Frozen):
     kl: float
     """KL(full precision || model) where answers are predicted, nats per token."""
     correct: int
-    """Samples whose first answer token is the most likely one."""
+    """Samples of whose answer every token is the most likely one."""
     generated_accuracy: float | None = None
     """Per cent of generated answers that a task's scorer counts right; None without a task."""
 
     @property
     def accuracy(self) -> float:
-        """Next-token answer accuracy, per cent."""
+        """Exact matches with the answer's earlier tokens given, per cent."""
         return 100 * self.correct / self.samples
 
 

@@ -65,3 +65,17 @@ class ModelMap(Frozen):
     def tower(self, name: str) -> Tower:
         """The tower of that name."""
         return next(tower for tower in self.towers if tower.name == name)
+
+    @cached_property
+    def quantized_towers(self) -> tuple[Tower, ...]:
+        """The towers that have sites."""
+        return tuple(tower for tower in self.towers if self.sites_of(tower.name))
+
+    @cached_property
+    def layer_count(self) -> int:
+        """Layers of all towers: running each once is one forward equivalent."""
+        return sum(len(tower.layers) for tower in self.towers)
+
+    def layers_before(self, tower: Tower) -> int:
+        """Number of layers that run before a tower's first."""
+        return sum(len(before.layers) for before in self.towers[: self.towers.index(tower)])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from qvlm.artefacts import Tower
+from qvlm.artefacts import ModelMap, Tower
 from qvlm.artefacts.calibration import Batch
 
 TOKEN_TOWERS = ("language", "head")
@@ -32,30 +32,41 @@ class TowerInput:
     valid: torch.Tensor | None
 
 
-class _CaughtError(Exception):
-    """Stops a forward once the wanted input is caught."""
+class EnoughError(Exception):
+    """Stops a forward from within a hook, once all that was wanted of it is known."""
 
 
 @torch.no_grad()
 def catch_inputs(
     model: nn.Module, towers: tuple[Tower, ...], batch: Batch
 ) -> dict[str, TowerInput]:
-    """Runs the model once and returns what each tower received.
+    """Runs the model up to the last of the towers and returns what each of them received.
 
-    A tower that did not run (the vision tower on a batch of text) is left out.
+    Of the last tower, only the first layer computes: what the layers get beside the hidden state
+    does not depend on it, and what comes after them is not needed. A tower that did not run (the
+    vision tower on a batch of text) is left out.
+
+    Args:
+        model: the model.
+        towers: in the order of their execution.
+        batch: what the model reads.
     """
     hidden: dict[str, torch.Tensor] = {}
     arguments: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {}
+    last = towers[-1]
 
-    def catcher(name: str) -> Any:
+    def catcher(tower: Tower) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             state, args, kwargs = _split_hidden(args, kwargs)
-            hidden.setdefault(name, state)
-            arguments.setdefault(name, []).append((args, kwargs))
+            hidden.setdefault(tower.name, state)
+            arguments.setdefault(tower.name, []).append((args, kwargs))
+            if tower is last and len(arguments[tower.name]) == len(tower.layers):
+                raise EnoughError
 
         return hook
 
-    with _pre_hooks(model, {layer: catcher(t.name) for t in towers for layer in t.layers}):
+    hooks = {layer: catcher(tower) for tower in towers for layer in tower.layers}
+    with _pre_hooks(model, hooks), _first_layer_only(model, last), suppress(EnoughError):
         model(**batch.inputs, use_cache=False)
     return {
         name: TowerInput(
@@ -67,6 +78,11 @@ def catch_inputs(
     }
 
 
+def layers_caught(model_map: ModelMap, towers: tuple[Tower, ...]) -> int:
+    """Returns how many layers `catch_inputs` runs."""
+    return model_map.layers_before(towers[-1]) + 1
+
+
 @torch.no_grad()
 def catch_first_hidden(model: nn.Module, tower: Tower, batch: Batch) -> torch.Tensor:
     """Runs the model up to a tower and returns the input of its first layer."""
@@ -74,12 +90,12 @@ def catch_first_hidden(model: nn.Module, tower: Tower, batch: Batch) -> torch.Te
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found.append(_split_hidden(args, kwargs)[0])
-        raise _CaughtError
+        raise EnoughError
 
     with _pre_hooks(model, {tower.layers[0]: hook}):
         try:
             model(**batch.inputs, use_cache=False)
-        except _CaughtError:
+        except EnoughError:
             return found[0]
     raise RuntimeError(f"the {tower.name} tower did not run on this batch")
 
@@ -109,6 +125,22 @@ def _split_hidden(
     if args:
         return args[0], args[1:], rest
     return rest.pop("hidden_states"), args, rest
+
+
+@contextmanager
+def _first_layer_only(model: nn.Module, tower: Tower) -> Iterator[None]:
+    """Lets the layers of a tower after the first hand the first one's output on as it is."""
+    first, *others = [model.get_submodule(path) for path in tower.layers]
+    output: list[Any] = []
+    handle = first.register_forward_hook(lambda _module, _args, result: output.append(result))
+    for layer in others:
+        layer.forward = lambda *_args, **_kwargs: output[-1]
+    try:
+        yield
+    finally:
+        handle.remove()
+        for layer in others:
+            del layer.forward
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from torch import nn
 from qvlm.artefacts import Dependency, ModelMap, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
-from qvlm.models.replay import TowerInput, catch_inputs, run_layer
+from qvlm.models.replay import TowerInput, catch_inputs, layers_caught, run_layer
 from qvlm.numerics.losses import normalized_error
 
 Progress = Callable[[int, int], None]
@@ -52,9 +52,9 @@ def error_dependency(
 ) -> Dependency:
     """Returns the normalized error of layer k that survives into layer k+1, for every link.
 
-    Costs about 4 forwards: one to catch the towers' inputs, then per layer one on the
-    full-precision path, one quantized, and the next layer once more. The tower's hidden states
-    of one layer are held for all batches.
+    Costs a little over 3 forwards: the towers before the last to catch inputs, then per layer one
+    on the full-precision path, one quantized, and the next layer once more. The tower's hidden
+    states of one layer are held for all batches.
 
     Args:
         model: in full precision, and left so.
@@ -65,11 +65,11 @@ def error_dependency(
         progress: told how many links are done.
     """
     start = time.perf_counter()
-    towers = [tower for tower in model_map.towers if model_map.sites_of(tower.name)]
+    towers = model_map.quantized_towers
     total = sum(max(len(tower.layers) - 1, 0) for tower in towers)
-    caught = [catch_inputs(model, tuple(towers), batch) for batch in batches]
+    caught = [catch_inputs(model, towers, batch) for batch in batches]
     values: dict[str, tuple[float, ...]] = {}
-    layers_run = sum(len(tower.layers) for tower in model_map.towers)
+    layers_run = layers_caught(model_map, towers)
     done = 0
     for tower in towers:
         inputs = [calls[tower.name] for calls in caught if tower.name in calls]
@@ -83,7 +83,7 @@ def error_dependency(
     return Dependency(
         proxy="quantization_error",
         towers=values,
-        forward_equivalents=layers_run / sum(len(tower.layers) for tower in model_map.towers),
+        forward_equivalents=layers_run / model_map.layer_count,
         seconds=time.perf_counter() - start,
     )
 

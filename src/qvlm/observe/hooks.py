@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 
 from qvlm.artefacts import ModelMap
 from qvlm.artefacts.calibration import Batch
-from qvlm.models.replay import TOKEN_TOWERS
+from qvlm.models.replay import TOKEN_TOWERS, EnoughError
 
 
 @contextmanager
@@ -21,7 +21,11 @@ def watch_inputs(
     batch: Batch,
     see: Callable[[str, torch.Tensor], None],
 ) -> Iterator[None]:
-    """Calls `see(site, x)` with x [tokens, channels] float32, padding left out, at each site."""
+    """Calls `see(site, x)` with x [tokens, channels] float32, padding left out, at each site.
+
+    The forward in the body of the `with` ends after the last site.
+    """
+    last = model_map.sites[-1].name
 
     def hook_for(name: str, tower: str) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -29,6 +33,8 @@ def watch_inputs(
             if tower in TOKEN_TOWERS:
                 x = x[batch.valid]
             see(name, x.reshape(-1, x.shape[-1]).float())
+            if name == last:
+                raise EnoughError
 
         return hook
 
@@ -39,7 +45,8 @@ def watch_inputs(
         for site in model_map.sites
     ]
     try:
-        yield
+        with suppress(EnoughError):
+            yield
     finally:
         for handle in handles:
             handle.remove()

@@ -231,8 +231,8 @@ def _quality(quality: Quality) -> list[str]:
 
 def _quality_caption(analysis: Analysis) -> str:
     return (
-        f"{analysis.full_precision.samples} held-out samples; accuracy of the first answer token "
-        "in %; KL to full precision and answer loss in nats per answer token"
+        f"{analysis.full_precision.samples} held-out samples; exact matches in %; "
+        "KL to full precision and answer loss in nats per answer token"
     )
 
 

@@ -115,7 +115,7 @@ def sweep(analysis: Analysis, points: Sequence[SearchPoint], label: str) -> Figu
     panels: tuple[tuple[Any, str, Callable[[SearchPoint], float]], ...] = (
         (forwards, "search cost, forwards", lambda p: p.forward_equivalents),
         (divergence, "KL to full precision, nats", lambda p: p.quality.kl),
-        (accuracy, "next-token answers right, %", lambda p: p.quality.accuracy),
+        (accuracy, "answers right, %", lambda p: p.quality.accuracy),
     )
     for axes, name, value in panels:
         axes.plot(x, [value(point) for point in points], marker="o", color="black")

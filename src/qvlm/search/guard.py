@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from qvlm.artefacts import Verdict
 from qvlm.artefacts.calibration import Batch
+from qvlm.models.logits import answer_logits
 from qvlm.numerics.losses import kl_per_position
 
 SURE = 2.0
@@ -46,7 +47,7 @@ class Guard:
     def __init__(self, model: nn.Module, batches: Sequence[Batch]) -> None:
         """Runs the full-precision model once over the held-out batches."""
         self._batches = batches
-        self._reference = [_answer_logits(model, batch) for batch in batches]
+        self._reference = [answer_logits(model, batch) for batch in batches]
         self.forwards = 1
         """Forwards over the held-out samples so far, the full-precision one included."""
 
@@ -61,7 +62,7 @@ class Guard:
         positions = 0
         totals = []
         for batch, reference in zip(self._batches, self._reference, strict=True):
-            logits = _answer_logits(model, batch)
+            logits = answer_logits(model, batch)
             targets = batch.labels[:, 1:][batch.predicts_answer[:, :-1]]
             losses = F.cross_entropy(logits, targets, reduction="none")
             divergences = kl_per_position(logits, reference)
@@ -74,10 +75,3 @@ class Guard:
         self.forwards += 1
         verdict = Verdict(answer_loss=loss / positions, kl=divergence / positions)
         return Judgement(verdict, torch.cat(totals))
-
-
-@torch.no_grad()
-def _answer_logits(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """[answer tokens, vocabulary] float32, at the positions that predict an answer's token."""
-    logits: torch.Tensor = model(**batch.inputs, use_cache=False).logits
-    return logits[batch.predicts_answer].float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from qvlm.artefacts import Site, Tower
-from qvlm.models.replay import TowerInput, run_layer
+from qvlm.models.replay import EnoughError, TowerInput, run_layer
 from qvlm.numerics.hessian import Hessian
 from qvlm.runtime import SimulatedLinear
 
@@ -49,19 +49,33 @@ class TowerRun:
     def hessians(
         self, layer: int, hidden: Sequence[torch.Tensor], sites: Sequence[Site]
     ) -> dict[str, Hessian]:
-        """Site name -> H of what the linears of the site multiply in a layer."""
+        """Site name -> H of what the linears of the site multiply in a layer.
+
+        Args:
+            layer: which layer.
+            hidden: per batch, its input.
+            sites: of that layer, in execution order; what follows the last one is not run.
+        """
         hessians = {site.name: Hessian(site.channels) for site in sites}
         self.layer_forwards += 1
         for call, weights, state in zip(self.calls, self.weights, hidden, strict=True):
             hooks = {
-                site.linears[0]: self._hook(hessians[site.name], call.valid, weights)
+                site.linears[0]: self._hook(
+                    hessians[site.name], call.valid, weights, stop=site is sites[-1]
+                )
                 for site in sites
             }
-            with _pre_hooks(self.model, hooks):
+            with _pre_hooks(self.model, hooks), suppress(EnoughError):
                 run_layer(self.model, self.tower, layer, call, state)
         return hessians
 
-    def _hook(self, hessian: Hessian, valid: torch.Tensor | None, weights: torch.Tensor) -> Any:
+    def _hook(
+        self,
+        hessian: Hessian,
+        valid: torch.Tensor | None,
+        weights: torch.Tensor,
+        stop: bool,
+    ) -> Any:
         keep = torch.ones_like(weights, dtype=torch.bool) if valid is None else valid
 
         def hook(linear: nn.Module, args: tuple[Any, ...]) -> None:
@@ -69,6 +83,8 @@ class TowerRun:
             x = cast(SimulatedLinear, linear).multiplied(args[0])
             hessian.update(x[keep], weights[keep])
             self.hessian_seconds += time.perf_counter() - start
+            if stop:
+                raise EnoughError
 
         return hook
 

@@ -13,7 +13,7 @@ import torch
 from qvlm.artefacts import ClipPlan, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import RoundingGuard, RoundingOutcome, RoundingSeconds, SiteRounding
-from qvlm.models.replay import TowerInput, catch_first_hidden, catch_inputs
+from qvlm.models.replay import TowerInput, catch_first_hidden, catch_inputs, layers_caught
 from qvlm.numerics.hessian import Hessian, error_feedback
 from qvlm.numerics.rounding import round_gptq, split_rows
 from qvlm.schemes import RoundingSettings
@@ -44,7 +44,7 @@ class _Run:
     @property
     def layers(self) -> int:
         """Layers of all towers: one forward equivalent."""
-        return sum(len(tower.layers) for tower in self.installer.model_map.towers)
+        return self.installer.model_map.layer_count
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -82,17 +82,17 @@ def round_model(
     run = _Run(installer, clips, _token_weights(installer, batches))
     run.layer_forwards += run.weights.forward_equivalents * run.layers
     guard = nearest = None
+    towers = rounded_towers(installer)
     with run.timed("guard"):
         if guard_batches:
             guard = Guard(model, guard_batches)
     with run.timed("forwards"):
-        caught = [catch_inputs(model, model_map.towers, batch) for batch in batches]
-    run.layer_forwards += run.layers
+        caught = [catch_inputs(model, towers, batch) for batch in batches]
+    run.layer_forwards += layers_caught(model_map, towers)
     installer.install_plan(clips)
     with run.timed("guard"):
         if guard is not None:
             nearest = guard.judge(model)
-    towers = rounded_towers(installer)
     total = sum(len(tower.layers) for tower in towers)
     done = 0
     for tower in towers:
@@ -137,10 +137,7 @@ def _round_tower(
     tower_run = TowerRun(model, tower, calls)
     with run.timed("forwards"):
         hidden = [catch_first_hidden(model, tower, batches[index]) for index in inputs]
-    names = [candidate.name for candidate in model_map.towers]
-    run.layer_forwards += sum(
-        len(before.layers) for before in model_map.towers[: names.index(tower.name)]
-    )
+    run.layer_forwards += model_map.layers_before(tower)
     for layer in range(len(tower.layers)):
         positions = dict(zip(inputs, hidden, strict=True))
         tower_run.weights = run.weights.after(tower, layer, positions)

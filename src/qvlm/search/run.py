@@ -9,11 +9,11 @@ import torch
 
 from qvlm.artefacts import BlockPlan, ClipPlan, GuardOutcome
 from qvlm.artefacts.calibration import Batch
-from qvlm.models.replay import catch_inputs
+from qvlm.models.replay import catch_inputs, layers_caught
 from qvlm.search.guard import Guard
 from qvlm.search.install import Installer
 from qvlm.search.settle import settle
-from qvlm.search.state import SearchState, start_indices
+from qvlm.search.state import Indices, SearchState, start_indices
 from qvlm.search.tower import search_tower
 from qvlm.search.weights import TokenWeights
 
@@ -30,6 +30,8 @@ def search(
 ) -> ClipPlan:
     """Chooses every static site's percentile and leaves the model quantized so.
 
+    With the strategy `none` that is where a search would start, and no layer is run.
+
     Args:
         installer: the model, its map, the recipe and the candidate ranges.
         plan: blocks of every tower that has sites.
@@ -38,20 +40,22 @@ def search(
         progress: told how many blocks are done.
     """
     begin = time.perf_counter()
-    model, towers = installer.model, installer.model_map.towers
+    model, model_map = installer.model, installer.model_map
     settings = installer.recipe.search
-    searches = settings.strategy != "none"  # else there is nothing to weigh or to guard
-    guard = Guard(model, guard_batches) if guard_batches and searches else None
-    kind = settings.token_weights if searches else "uniform"
+    start = start_indices(installer.stats, settings.start)
+    if settings.strategy == "none":
+        return _unsearched(installer, start)
+    guard = Guard(model, guard_batches) if guard_batches else None
     state = SearchState(
         installer=installer,
-        start=start_indices(installer.stats, settings.start),
+        start=start,
         batches=batches,
-        weights=TokenWeights(kind, model, towers, batches),
+        weights=TokenWeights(settings.token_weights, model, model_map.towers, batches),
     )
     state.layer_forwards += state.weights.forward_equivalents * state.layers
+    towers = model_map.quantized_towers
     caught = [catch_inputs(model, towers, batch) for batch in batches]
-    state.layer_forwards += state.layers
+    state.layer_forwards += layers_caught(model_map, towers)
     total = sum(len(tower_plan.blocks) for tower_plan in plan.towers)
     for tower_plan in plan.towers:
         inputs = {
@@ -62,7 +66,7 @@ def search(
         search_tower(state, tower_plan, inputs, lambda: progress(len(state.blocks), total))
     indices, outcome = _judged(state, guard)
     return ClipPlan(
-        percentiles={name: state.percentiles[index] for name, index in indices.items()},
+        percentiles=_values(installer, indices),
         blocks=tuple(state.blocks),
         guard=outcome,
         forward_equivalents=state.layer_forwards / state.layers,
@@ -70,7 +74,24 @@ def search(
     )
 
 
-def _judged(state: SearchState, guard: Guard | None) -> tuple[dict[str, int], GuardOutcome | None]:
+def _unsearched(installer: Installer, start: Indices) -> ClipPlan:
+    begin = time.perf_counter()
+    for site in installer.model_map.sites:
+        installer.install(site, start.get(site.name))
+    return ClipPlan(
+        percentiles=_values(installer, start),
+        blocks=(),
+        guard=None,
+        forward_equivalents=0.0,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _values(installer: Installer, indices: Indices) -> dict[str, float]:
+    return {name: installer.stats.percentiles[index] for name, index in indices.items()}
+
+
+def _judged(state: SearchState, guard: Guard | None) -> tuple[Indices, GuardOutcome | None]:
     """The plan after the guard, if there is one."""
     if guard is None:
         return state.chosen, None

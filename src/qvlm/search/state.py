@@ -63,7 +63,7 @@ class SearchState:
     @property
     def layers(self) -> int:
         """Layers of all towers: one forward equivalent."""
-        return sum(len(tower.layers) for tower in self.model_map.towers)
+        return self.model_map.layer_count
 
     def install(self, indices: Indices) -> None:
         """Quantizes every static site at its index."""

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from qvlm.artefacts import Block, BlockSearch, ModelMap, Tower, TowerPlan
+from qvlm.artefacts import Block, BlockSearch, Tower, TowerPlan
 from qvlm.models.replay import TowerInput, catch_first_hidden, run_layer
 from qvlm.schemes import SearchSettings
 from qvlm.search.block import BlockLoss
@@ -41,7 +41,7 @@ def search_tower(
     calls = list(inputs.values())
     exact = [call.hidden for call in calls]
     quantized = [catch_first_hidden(state.model, tower, state.batches[i]) for i in inputs]
-    state.layer_forwards += _layers_before(state.model_map, tower)
+    state.layer_forwards += state.model_map.layers_before(tower)
 
     def step(layer: int, batch: int, hidden: torch.Tensor) -> torch.Tensor:
         return run_layer(state.model, tower, layer, calls[batch], hidden)
@@ -115,7 +115,7 @@ def _choose(
     settings: SearchSettings, loss: BlockLoss, start: Choice, candidates: int
 ) -> tuple[Choice, float, bool]:
     """Runs the strategy; the flag tells whether the budget ended it."""
-    if settings.strategy == "none" or not start:
+    if not start:
         return start, loss(start), False
     if settings.strategy == "beam":
         return *beam(start, candidates, loss, settings.beam_width), False
@@ -136,8 +136,3 @@ def _choose(
 
 def _within(loss: BlockLoss, limit: float) -> bool:
     return loss.layer_forwards <= limit
-
-
-def _layers_before(model_map: ModelMap, tower: Tower) -> int:
-    names = [candidate.name for candidate in model_map.towers]
-    return sum(len(t.layers) for t in model_map.towers[: names.index(tower.name)])
