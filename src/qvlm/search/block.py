@@ -17,6 +17,11 @@ OBJECTIVES = {
     "l2": l2_error,
 }
 
+_HEAT = 2 / 3
+"""Layers over all samples that a loser of a race may cost. Measured on pico-llava at W4A4: 1
+makes joint search 1.25 times as many forwards as layer-wise search, 2/3 makes it 1.05 times, with
+the same errors; 1/2 saves no more."""
+
 RunLayer = Callable[[int, int, torch.Tensor], torch.Tensor]
 """(layer, batch, hidden [samples, positions, channels]) -> hidden."""
 Install = Callable[[Site, int], None]
@@ -89,9 +94,10 @@ class BlockLoss:
     def race(self, choice: Choice) -> float:
         """As a call, but gives up, with infinity, on a choice that falls behind early.
 
-        A choice that runs r layers again is first judged by 1/r of the batches, against the best
-        choice so far on the same batches. So a loser costs about one layer over all samples,
-        however early in the block it changes something; a winner has been seen on all of them.
+        A choice that runs r > 1 layers again is first judged by two thirds of 1/r of the batches,
+        against the best choice so far on the same batches. So a loser costs less than one layer
+        over all samples, however early in the block it changes something; a winner has been seen
+        on all of them.
         """
         if self._best is None:
             value = self(choice)
@@ -126,8 +132,8 @@ class BlockLoss:
     def _challenge(self, choice: Choice, best: _Trial) -> float:
         """Error of a choice that beats `best`, which it then replaces; infinity of a loser."""
         trial = self._begin(choice, best)
-        batches = len(self.inputs)
-        heat = math.ceil(batches / (self.stop - trial.first))
+        batches, layers = len(self.inputs), self.stop - trial.first
+        heat = batches if layers == 1 else math.ceil(_HEAT * batches / layers)
         for part in (range(heat), range(heat, batches)):
             self._extend(trial, part)
             # Written so that NaN loses.
