@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## Quantize the bundled LVLM to 4 bits and compare methods
 	$(BIN)/qvlm compare pico-llava --recipe w4a4 --limit 300 --output runs/demo --overwrite
-	$(BIN)/qvlm inspect runs/demo/q-vlm
+	$(BIN)/qvlm inspect runs/demo/recipe
 
 test: $(READY) ## All fast tests
 	$(BIN)/pytest -m 'not slow'

@@ -7,6 +7,7 @@ line adds one thing; the last is the preset as it is.
 from __future__ import annotations
 
 _PLAIN = (
+    "search.strategy=coordinate",
     "search.objective=normalized",
     "search.token_weights=uniform",
     "search.start=lp",

@@ -1,7 +1,7 @@
 """Accuracy of pico-llava on the 2,000 test questions, by bits and method.
 
 Writes results/PRESET.json (a `Comparison`) and results/README.md. An argument names the presets
-to run; without one all three are run. All methods at w4a4, Q-VLM alone at 8 and 6 bits.
+to run; without one all three are run. All methods at w4a4, the preset alone at 8 and 6 bits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def measure(preset: str) -> None:
         "machine": machine.description(),
     }
     (RESULTS / f"{preset}.json").write_text(json.dumps(record, indent=1) + "\n")
-    shutil.copyfile(work / "q-vlm" / "result.json", RESULTS / f"{preset}-result.json")
+    shutil.copyfile(work / PROPOSED / "result.json", RESULTS / f"{preset}-result.json")
 
 
 def tables() -> str:

@@ -42,6 +42,8 @@ def test_the_directory_is_complete(run):
     for name in ("index.md", "ded.csv", "sweeps.csv", "ded.png", "ded-entropy.svg", "ranges.svg"):
         assert (output / name).is_file()
     assert [path.name for path in output.parent.iterdir()] == ["out"]
+    assert any(note.startswith("the recipe does not search") for note in analysis.notes)
+    assert analysis.recipe["search"]["strategy"] == "coordinate"
 
 
 def test_layers_and_samples_are_all_there(run):
@@ -128,7 +130,6 @@ def test_an_existing_output_is_kept(run, tiny_model, questions):
 @pytest.mark.parametrize(
     ("overrides", "sweeps", "message"),
     [
-        (("search.strategy=none",), "none", "no search to analyze"),
         (("partition.proxy=single_layer",), "none", "searches layer by layer"),
         (("partition.depth=1",), "none", "searches layer by layer"),
         (("language.activations.granularity=per_token",), "none", "no static ranges"),

@@ -10,7 +10,7 @@ from qvlm.cli.main import run
 from qvlm.errors import RecipeError
 from qvlm.pipeline import compare
 
-METHODS = ["FP", "RTN per token", "RTN static", "layer-wise", "Q-VLM"]
+METHODS = ["FP", "RTN per token", "RTN static", "layer-wise", "Q-VLM", "recipe"]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,12 @@ def test_every_method_on_the_same_questions(compared):
     comparison = json.loads((compared / "comparison.json").read_text())
     rows = {row["method"]: row for row in comparison["rows"]}
     assert list(rows) == METHODS
-    assert comparison["baseline"] == "Q-VLM"
+    assert comparison["baseline"] == "recipe"
     assert len({row["scores"]["settings"]["data_sha"] for row in rows.values()}) == 1
     assert {row["scores"]["total"] for row in rows.values()} == {4}
     assert len({row["float_bytes"] for row in rows.values()}) == 1
     for method, row in rows.items():
-        assert (row["difference"] is None) == (method == "Q-VLM"), method
+        assert (row["difference"] is None) == (method == "recipe"), method
         assert row["scheme"] == ("FP" if method == "FP" else "W4A4")
     for row in rows.values():
         if row["difference"] is not None:
@@ -56,8 +56,11 @@ def test_methods_are_what_their_names_say(compared):
     ]
     assert {block["stop"] - block["start"] for block in single} == {1}
     assert result("q-vlm")["blocks"]["proxy"] == "entropy"
-    samples = [result(name)["calibration_ids"] for name in ("rtn-static", "layer-wise", "q-vlm")]
-    assert samples[0] == samples[1] == samples[2]
+    assert result("q-vlm")["recipe"]["search"]["strategy"] == "coordinate"
+    assert result("recipe")["recipe"]["language"]["weights"]["rounding"] == "gptq"
+    names = ("rtn-static", "layer-wise", "q-vlm", "recipe")
+    samples = {tuple(result(name)["calibration_ids"]) for name in names}
+    assert len(samples) == 1
 
 
 def test_the_table_is_written_for_people_too(compared):
@@ -69,7 +72,7 @@ def test_the_table_is_written_for_people_too(compared):
 
 @pytest.mark.parametrize(
     ("methods", "complaint"),
-    [(("Q-VLN",), "did you mean 'Q-VLM'"), (("RTN static",), "compared with 'Q-VLM'")],
+    [(("Q-VLN",), "did you mean 'Q-VLM'"), (("RTN static",), "compared with 'recipe'")],
 )
 def test_methods_that_cannot_be_compared(tmp_path, methods, complaint):
     with pytest.raises(RecipeError, match=complaint):

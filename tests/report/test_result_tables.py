@@ -77,7 +77,7 @@ def test_summary() -> None:
     assert "**m, w4a4**" in text
     assert "| quantized weights | 150 B |" in text
     assert "| the same as fp32 | 900 B (6.00x) |" in text
-    assert "| calibration samples | 3 to search, 1 to guard, picoscience |" in text
+    assert "| calibration samples | 3 to calibrate, 1 to guard, picoscience |" in text
     assert "| guard | kept 1 of 3 searched blocks: answer loss 0.5000, KL 0.2500 |" in text
     assert "| observe | 1.0 s, 2.0 forwards |" in text
     assert "| export | 0.5 s |" in text

@@ -28,7 +28,7 @@ def compare(
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compare full precision, RTN, layer-wise search and Q-VLM on the same samples.
+    """Compare full precision, RTN, layer-wise and joint search and the recipe on the same samples.
 
     Every method quantizes with the recipe's bits, is saved, loaded into the integer runtime and
     scored. Writes comparison.json, comparison.md and one run directory per method.

@@ -49,8 +49,10 @@ def analyze(
     """Analyzes a model under a recipe; writes `analysis.json`, CSV tables, plots and a page.
 
     Searches on the samples that `quantize` would search on, without its guard: layer by layer
-    and jointly, at depth 1 to 3, and at every point of the sweeps. Quality is judged on other
-    samples: of the split `val`, or where there is none of the training samples left over.
+    and jointly, at depth 1 to 3, and at every point of the sweeps. A recipe that does not search
+    is analyzed as if it did, coordinate by coordinate from the lp start, and a note says so.
+    Quality is judged on other samples: of the split `val`, or where there is none of the training
+    samples left over.
 
     Args:
         model: as in `quantize`.
@@ -69,7 +71,8 @@ def analyze(
         QvlmError: something in the input is wrong; nothing is written then.
     """
     begin = time.perf_counter()
-    settings = load_recipe(recipe, overrides)
+    asked = load_recipe(recipe, overrides)
+    settings = _searching(asked)
     wanted = parse_sweeps(sweeps)
     _check(settings)
     if task is not None:
@@ -114,7 +117,7 @@ def analyze(
             depth_errors=searches.depth_errors(),
             points=searches.points(wanted),
             ranges=ranges,
-            notes=(*_notes(settings, wanted, samples), *distinct(caught)),
+            notes=(*_notes(asked, wanted, samples), *distinct(caught)),
             seconds=time.perf_counter() - begin,
             versions=machine.versions(),
             machine=machine.description(),
@@ -127,10 +130,16 @@ def analyze(
     return analysis
 
 
+def _searching(recipe: Recipe) -> Recipe:
+    """The recipe with a search, should it have none: that is what an analysis looks at."""
+    if recipe.search.strategy != "none":
+        return recipe
+    search = recipe.search.model_copy(update={"strategy": "coordinate", "start": "lp"})
+    return recipe.model_copy(update={"search": search})
+
+
 def _check(recipe: Recipe) -> None:
     """Raises RecipeError where joint and layer-wise search could not differ."""
-    if recipe.search.strategy == "none":
-        raise RecipeError("search.strategy is none, so there is no search to analyze: set another")
     if recipe.partition.proxy == "single_layer" or recipe.partition.depth < 2:
         raise RecipeError(
             "the recipe searches layer by layer, so there is no joint search to compare with: "
@@ -145,6 +154,8 @@ def _check(recipe: Recipe) -> None:
 
 def _notes(recipe: Recipe, sweeps: Sequence[Sweep], samples: AnalysisSamples) -> tuple[str, ...]:
     notes = list(samples.notes)
+    if recipe.search.strategy == "none":
+        notes.append("the recipe does not search: analyzed with coordinate searches from lp starts")
     if "eta" in sweeps and not optimizes_vision(recipe):
         notes.append("no sweep over eta: the recipe does not optimize the vision tower")
     if optimizes_vision(recipe):

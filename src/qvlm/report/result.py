@@ -22,7 +22,7 @@ def summary_table(result: Result) -> Table:
     table = make_table(
         f"{result.model}, {result.recipe.get('name', 'recipe')}", ["", "value"], labels=2
     )
-    samples = f"{len(result.calibration_ids)} to search, {len(result.guard_ids)} to guard"
+    samples = f"{len(result.calibration_ids)} to calibrate, {len(result.guard_ids)} to guard"
     rows = [
         ("quantized layers", str(len(result.layers))),
         ("layers left in floating point", str(len(result.skipped))),

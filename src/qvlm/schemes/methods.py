@@ -6,50 +6,48 @@ from qvlm.schemes.layer import LayerScheme
 from qvlm.schemes.recipe import Recipe
 
 FULL_PRECISION = "FP"
-PROPOSED = "Q-VLM"
+PROPOSED = "recipe"
 """The method that the others are compared with."""
 METHODS = {
     "RTN per token": "nearest rounding, activation ranges computed for every token at run time",
     "RTN static": "nearest rounding, the recipe's activations with min-max ranges",
     "layer-wise": "nearest rounding, percentiles searched layer by layer",
-    PROPOSED: "the recipe as it is: percentiles searched jointly in entropy-guided blocks",
+    "Q-VLM": "nearest rounding, percentiles searched jointly in entropy-guided blocks",
+    PROPOSED: "the recipe as it is",
 }
 """Name -> what it does; all from the same bits and granularities."""
+_UNSEARCHED = {"strategy": "none", "start": "minmax"}
+_SEARCHED = {"strategy": "coordinate", "start": "lp", "token_weights": "uniform"}
 
 
 def method_recipe(method: str, recipe: Recipe) -> Recipe:
     """Returns `recipe` changed into one of `METHODS`."""
     if method == PROPOSED:
         return recipe
-    recipe = _without_extras(recipe)
-    search = recipe.search
-    untouched = search.model_copy(update={"strategy": "none", "start": "minmax"})
-    if method == "RTN per token":
-        towers = {
-            name: _per_token(getattr(recipe, name))
-            for name in ("language", "projector", "vision", "lm_head")
+    towers = {
+        name: _plain(getattr(recipe, name), per_token=method == "RTN per token")
+        for name in ("language", "projector", "vision", "lm_head")
+    }
+    search = recipe.search.model_copy(update=_UNSEARCHED if method.startswith("RTN") else _SEARCHED)
+    proxy = "single_layer" if method == "layer-wise" else "entropy"
+    partition = recipe.partition.model_copy(update={"proxy": proxy})
+    return recipe.model_copy(
+        update={
+            "name": method,
+            "search": search,
+            "partition": partition,
+            "vision_optimization": None,
+            **towers,
         }
-        return recipe.model_copy(update={"search": untouched, "name": method, **towers})
-    if method == "RTN static":
-        return recipe.model_copy(update={"search": untouched, "name": method})
-    partition = recipe.partition.model_copy(update={"proxy": "single_layer"})
-    return recipe.model_copy(update={"partition": partition, "name": method})
+    )
 
 
-def _without_extras(recipe: Recipe) -> Recipe:
-    """The recipe without what the other methods do not have: rounding, weights, training."""
-    towers = {}
-    for name in ("language", "projector", "vision", "lm_head"):
-        scheme = getattr(recipe, name)
-        if scheme is not None:
-            weights = scheme.weights.model_copy(update={"rounding": "nearest"})
-            towers[name] = scheme.model_copy(update={"weights": weights})
-    search = recipe.search.model_copy(update={"token_weights": "uniform"})
-    return recipe.model_copy(update={"search": search, "vision_optimization": None, **towers})
-
-
-def _per_token(scheme: LayerScheme | None) -> LayerScheme | None:
+def _plain(scheme: LayerScheme | None, per_token: bool) -> LayerScheme | None:
+    """The scheme with nearest rounding, its activations per token where asked for."""
     if scheme is None:
         return None
-    activations = scheme.activations.model_copy(update={"granularity": "per_token"})
-    return scheme.model_copy(update={"activations": activations})
+    weights = scheme.weights.model_copy(update={"rounding": "nearest"})
+    activations = scheme.activations
+    if per_token:
+        activations = activations.model_copy(update={"granularity": "per_token"})
+    return scheme.model_copy(update={"weights": weights, "activations": activations})
