@@ -9,15 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "analyze", "evaluate", "load", "quantize"]
+__all__ = ["Recipe", "__version__", "analyze", "bench", "evaluate", "load", "quantize"]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, evaluate, load, quantize
+    from qvlm.pipeline import analyze, bench, evaluate, load, quantize
     from qvlm.schemes import Recipe
 
 _HOMES = {
     "Recipe": "qvlm.schemes",
     "analyze": "qvlm.pipeline",
+    "bench": "qvlm.pipeline",
     "evaluate": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from qvlm.cli import analyze, compare, doctor, evaluate, inspect, quantize, reference
+from qvlm.cli import analyze, bench, compare, doctor, evaluate, inspect, quantize, reference
 from qvlm.errors import QvlmError
 
 INTERRUPTED = 130
@@ -31,6 +31,7 @@ app.command("quantize")(quantize.quantize)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("analyze")(analyze.analyze)
+app.command("bench")(bench.bench)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 app.add_typer(reference.app, name="reference")

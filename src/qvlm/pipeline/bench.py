@@ -1,0 +1,148 @@
+"""Measure speed and memory of models side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from qvlm import __version__, machine
+from qvlm.artefacts.result import Result
+from qvlm.artefacts.speed import Form, Speed, SpeedReport
+from qvlm.artefacts.store import atomic_directory, read_json, write_json
+from qvlm.data import Sample, open_source
+from qvlm.errors import DataError, QvlmError
+from qvlm.evaluation.speed import time_answers, weight_bytes
+from qvlm.models.load import resolve
+from qvlm.pipeline.load import load
+from qvlm.pipeline.progress import Progress, silent
+from qvlm.report import to_markdown
+from qvlm.report.speed import draw_speed, speed_table
+from qvlm.runtime.load import is_quantized
+
+FLOATING: tuple[Form, ...] = ("float32", "bfloat16")
+QUANTIZED: tuple[Form, ...] = ("simulated", "integer")
+FORMS = (*FLOATING, *QUANTIZED)
+
+
+def bench(
+    models: Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    data: str = "picoscience",
+    split: str = "val",
+    new_tokens: int = 32,
+    repeat: int = 5,
+    forms: Sequence[Form] = FORMS,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> SpeedReport:
+    """Times the answer to one image question: first token, decoding; memory of weights, peak.
+
+    Args:
+        models: full-precision models, which run in float32 and bfloat16, and run directories of
+            `quantize`, which run simulated and in integers.
+        output: directory for `speed.json`, `speed.md` and plots; None writes nothing.
+        data: source of the question; its first sample with an image is asked.
+        split: which of its splits.
+        new_tokens: length of the answer.
+        repeat: timed rounds.
+        forms: of `FORMS`, which to run.
+        overwrite: replace an existing output.
+        progress: told which model runs.
+
+    Raises:
+        QvlmError: a model or the data cannot be read, or no form fits a model.
+    """
+    if new_tokens < 2:
+        raise QvlmError(f"{new_tokens} new tokens leave nothing to decode: ask for 2 or more")
+    contenders = list(_contenders(models, forms))
+    sample = _question(data, split)
+    rows = []
+    for done, (model, form) in enumerate(contenders):
+        progress(f"bench {Path(str(model)).name} {form}", done, len(contenders))
+        rows.append(_in_own_process(model, form, sample, new_tokens, repeat))
+    progress("bench", len(contenders), len(contenders))
+    report = SpeedReport(
+        qvlm_version=__version__,
+        question=f"{data}, {sample.key}",
+        repeat=repeat,
+        rows=tuple(rows),
+        versions=machine.versions(),
+        machine=machine.description(),
+    )
+    if output is not None:
+        with atomic_directory(Path(output), overwrite=overwrite) as work:
+            write_json(work / "speed.json", report)
+            (work / "speed.md").write_text(to_markdown(speed_table(report)), encoding="utf-8")
+            draw_speed(work, report)
+    return report
+
+
+def _contenders(
+    models: Sequence[str | Path], forms: Sequence[Form]
+) -> Iterator[tuple[str | Path, Form]]:
+    for model in models:
+        fitting = QUANTIZED if is_quantized(Path(model)) else FLOATING
+        chosen = [form for form in fitting if form in forms]
+        if not chosen:
+            raise QvlmError(f"'{model}' runs in {' or '.join(fitting)}: none of these is asked for")
+        resolve(model)
+        for form in chosen:
+            yield model, form
+
+
+def _question(data: str, split: str) -> Sample:
+    found = next((sample for sample in open_source(data, split) if sample.image is not None), None)
+    if found is None:
+        raise DataError(f"'{data}' has no question with an image in its split '{split}'")
+    return found
+
+
+def _in_own_process(
+    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int
+) -> Speed:
+    """A fresh process, so that peak memory is that of one model."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure, model, form, sample, new_tokens, repeat).result()
+
+
+def _measure(model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int) -> Speed:
+    import torch
+
+    torch.set_flush_denormal(True)
+    begin = time.perf_counter()
+    loaded, processor = _loaded(model, form)
+    load_seconds = time.perf_counter() - begin
+    timings = time_answers(loaded, processor, sample, new_tokens, repeat)
+    return Speed(
+        model=str(model),
+        form=form,
+        scheme=_scheme(Path(model)) if form in QUANTIZED else "FP",
+        load_seconds=load_seconds,
+        weight_bytes=weight_bytes(loaded),
+        peak_rss_bytes=machine.peak_rss_bytes(),
+        prompt_tokens=timings.prompt_tokens,
+        image_tokens=timings.image_tokens,
+        new_tokens=new_tokens,
+        first_token_seconds=timings.first_token,
+        answer_seconds=timings.answer,
+    )
+
+
+def _scheme(run: Path) -> str:
+    """Bits of the language model, whose layers come last."""
+    layer = read_json(run / "result.json", Result).layers[-1]
+    return f"W{layer.weight_bits}A{layer.activation_bits}"
+
+
+def _loaded(model: str | Path, form: Form) -> tuple[Any, Any]:
+    import torch
+
+    if form in QUANTIZED:
+        return load(model, form)
+    loaded, processor = load(model)
+    return loaded.to(getattr(torch, form)), processor
