@@ -37,7 +37,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, questi
     import qvlm
 
     output = tmp_path_factory.mktemp("quantized") / "w4a4"
-    overrides = (*SMALL, "search.budget=6")
+    overrides = (*SMALL, "search.strategy=coordinate", "search.start=lp", "search.budget=6")
     qvlm.quantize(tiny_model, "w4a4", f"scienceqa:{questions}", output, overrides=overrides)
     return output
 

@@ -72,7 +72,7 @@ class Calibration:
     def _measure(self, recipe: Recipe, judge: Judge) -> dict[str, Any]:
         settings = recipe.calibration
         samples = choose(open_source(self.source, "train"), settings.samples, self.seed)
-        used, guard = split_guard(samples, settings.guard_fraction, self.seed)
+        used, guard = split_guard(samples, recipe.guard_fraction, self.seed)
         batches, held = self._batches(used, recipe), self._batches(guard, recipe)
         model_map = describe(self.loaded.model, recipe)
         stats, dependency = self._look(recipe, model_map, batches)

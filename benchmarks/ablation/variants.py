@@ -54,6 +54,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "+ CDM + guard + gptq": (*_PLAIN, _BLOCKS, _GUARD, *_GPTQ),
     "+ CDM, balanced + guard + gptq": (*_PLAIN, _BLOCKS, _GUARD, _BALANCED, *_GPTQ),
     "min-max + gptq": (*_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ),
+    "min-max + gptq + guard": (
+        *_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ, _GUARD,
+    ),
+    "lp + VEO": (*_PLAIN, _LAYERS, _NO_SEARCH, _VISION),
     "lp + gptq": (*_PLAIN, _LAYERS, _NO_SEARCH, *_GPTQ),
     "min-max + gptq, balanced": (
         *_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ,

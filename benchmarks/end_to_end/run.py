@@ -22,7 +22,6 @@ HERE = Path(__file__).parent
 QUICK = (
     "calibration.samples=4",
     "calibration.batch_size=1",
-    "calibration.guard_fraction=0",
     *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
 )
 

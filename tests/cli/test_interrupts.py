@@ -14,13 +14,14 @@ import pytest
 
 from qvlm.cli import progress
 
-STAGES = ("load", "observe", "search", "export")
+STAGES = ("load", "observe", "search", "round", "export")
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_ctrl_c_during_a_stage(refuses_to_quantize, monkeypatch, stage):
     _interrupt_at(monkeypatch, stage)
-    assert refuses_to_quantize(code=130).startswith("interrupted")
+    searching = ("--set", "search.strategy=coordinate")
+    assert refuses_to_quantize(*searching, code=130).startswith("interrupted")
 
 
 def test_ctrl_c_keeps_the_old_output(refuses_to_quantize, monkeypatch, tmp_path):

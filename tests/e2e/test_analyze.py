@@ -173,7 +173,7 @@ def test_eta_is_swept_where_the_vision_tower_is_optimized(tiny_model, questions,
     analysis = qvlm.analyze(
         tiny_model, tmp_path / "out", "w4a4", f"scienceqa:{questions}", sweeps="eta",
         overrides=(
-            *OVERRIDES, "search.strategy=coordinate", "search.max_sweeps=1",
+            *OVERRIDES, "search.strategy=coordinate", "search.start=lp", "search.max_sweeps=1",
             "vision_optimization.epochs=1", "vision_optimization.learning_rate=0.001",
         ),
     )  # fmt: skip

@@ -24,7 +24,10 @@ def report(tiny_model, quantized, questions, tmp_path_factory):
 
 def test_every_model_runs_in_the_forms_that_fit_it(report):
     _, found = report
-    assert [(row.form, row.scheme) for row in found.rows] == [("float32", "FP"), ("integer", "W4A4")]
+    assert [(row.form, row.scheme) for row in found.rows] == [
+        ("float32", "FP"),
+        ("integer", "W4A4"),
+    ]
     full, packed = found.rows
     assert packed.weight_bytes < full.weight_bytes
     assert full.prompt_tokens == packed.prompt_tokens > full.image_tokens == 16

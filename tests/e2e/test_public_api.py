@@ -56,5 +56,14 @@ def test_evaluate_is_a_function_whatever_was_imported_before():
 def test_the_command_is_installed():
     command = [sys.executable, "-c", HELP.format(arguments=["--help"])]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    for verb in ("quantize", "evaluate", "compare", "analyze", "bench", "inspect", "doctor", "reference"):
+    for verb in (
+        "quantize",
+        "evaluate",
+        "compare",
+        "analyze",
+        "bench",
+        "inspect",
+        "doctor",
+        "reference",
+    ):
         assert verb in text

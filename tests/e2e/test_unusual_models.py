@@ -14,7 +14,10 @@ from tiny.llava import save_llava, tiny_llava
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 ZERO_CHANNELS = pytest.mark.filterwarnings("ignore:.* are zero in all calibration samples")
-OVERRIDES = ("calibration.samples=4", "calibration.batch_size=4", "search.budget=4")
+OVERRIDES = (
+    "calibration.samples=4", "calibration.batch_size=4", "search.strategy=coordinate",
+    "search.budget=4",
+)  # fmt: skip
 
 
 @ZERO_CHANNELS

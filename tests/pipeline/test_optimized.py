@@ -19,7 +19,8 @@ from qvlm.pipeline.optimized import OptimizedTowers
 from qvlm.schemes import load_recipe
 
 OVERRIDES = (
-    "calibration.samples=6", "calibration.batch_size=2", "search.strategy=none",
+    "calibration.samples=6", "calibration.batch_size=2", "search.start=lp",
+    "calibration.guard_fraction=0.25",
     "vision_optimization.epochs=1", "vision_optimization.learning_rate=0.001",
 )  # fmt: skip
 

@@ -39,7 +39,8 @@ def compare(
     """Quantizes with every method of `schemes.methods`, scores each, and writes a table.
 
     `methods` names those of `schemes.methods.METHODS` to run; it must hold the proposed one.
-    All methods see the same calibration samples and the same questions. The directory holds
+    All methods draw the same calibration samples, of which a search keeps some for its guard, and
+    answer the same questions. The directory holds
     `comparison.json`, `comparison.md`, and per method its run directory and answers.
 
     Raises:

@@ -42,7 +42,7 @@ def analysis_samples(spec: str, recipe: Recipe, count: int) -> AnalysisSamples:
     """
     train = open_source(spec, CALIBRATION_SPLIT)
     chosen = choose(train, recipe.calibration.samples, recipe.seed)
-    searched, _ = split_guard(chosen, recipe.calibration.guard_fraction, recipe.seed)
+    searched, _ = split_guard(chosen, recipe.guard_fraction, recipe.seed)
     notes = []
     try:
         candidates = open_source(spec, HELD_OUT_SPLIT)

@@ -208,7 +208,7 @@ def _calibration(spec: str, recipe: Recipe) -> tuple[list[Sample], list[Sample]]
     """Chooses calibration samples and keeps the guard's apart."""
     samples = open_source(spec, CALIBRATION_SPLIT)
     chosen = choose(samples, recipe.calibration.samples, recipe.seed)
-    return split_guard(chosen, recipe.calibration.guard_fraction, recipe.seed)
+    return split_guard(chosen, recipe.guard_fraction, recipe.seed)
 
 
 def _batches(samples: list[Sample], loaded: LoadedModel, recipe: Recipe) -> list[Batch]:

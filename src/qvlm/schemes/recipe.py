@@ -14,13 +14,18 @@ TokenWeightKind = Literal["uniform", "modality_balanced", "answer", "gradient"]
 of the say; only those that predict the answer; or by the gradient of the answer loss."""
 
 
+DEFAULT_GUARD = 0.25
+
+
 class CalibrationSettings(Frozen):
     """Which samples are looked at."""
 
     samples: int = Field(default=64, ge=2)
     batch_size: int = Field(default=8, ge=1)
-    guard_fraction: float = Field(default=0.25, ge=0.0, lt=1.0)
-    """Share of the samples kept out of the search to judge its outcome (0 = no guard)."""
+    guard_fraction: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """Share of the samples kept out to judge search and rounding (0 = no guard). null: a quarter
+    where something is searched; else none, since all that is left is second-order rounding, which
+    takes no weight row that fits the calibration inputs worse than the nearest one."""
     max_image_pixels: int = Field(default=40_000_000, ge=1)
 
 
@@ -128,6 +133,13 @@ class Recipe(Frozen):
             except re.error as error:
                 raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
         return patterns
+
+    @property
+    def guard_fraction(self) -> float:
+        """Share of the calibration samples that judge and do not calibrate."""
+        if self.calibration.guard_fraction is not None:
+            return self.calibration.guard_fraction
+        return 0.0 if self.search.strategy == "none" else DEFAULT_GUARD
 
     def tower_scheme(self, tower: str) -> LayerScheme | None:
         """Scheme of a tower: `language`, `projector`, `vision` or `head`."""
