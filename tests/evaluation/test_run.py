@@ -37,6 +37,10 @@ class Scripted:
         self.batches.append([s.key for s in samples])
         return ["AB?"[ord(s.id[-1]) % 3] for s in samples]
 
+    def weigh(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
+        self.batches.append([s.key for s in samples])
+        return [{"no": 0.0, "yes": float(s.id) - 2.5} for s in samples]
+
 
 def many(count: int) -> list[Sample]:
     picture = Path("x.png")
@@ -206,7 +210,7 @@ def test_limit_draws_by_seed() -> None:
 
 def test_progress_counts_to_the_end() -> None:
     seen: list[tuple[int, int]] = []
-    run(many(10), progress=lambda done, total: seen.append((done, total)))
+    run(many(10), progress=lambda done, total, _note: seen.append((done, total)))
     assert seen[0] == (0, 10)
     assert seen[-1] == (10, 10)
     assert seen == sorted(seen)

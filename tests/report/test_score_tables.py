@@ -15,13 +15,14 @@ from qvlm.artefacts.scores import (
     Scores,
 )
 from qvlm.evaluation.score import judge, tabulate
-from qvlm.evaluation.tasks.scienceqa import scorer
+from qvlm.evaluation.tasks.scienceqa.scorer import ScienceQA
 from qvlm.report import comparison_table, scores_table, to_markdown
 from tiny.scienceqa import sample
 
 
 def scores(right: int, *, data_sha: str = "d", blank: bool = False) -> Scores:
     samples = [sample(str(n), hint="h" * (n % 2)) for n in range(8)]
+    scorer = ScienceQA("llava-1.5")
     answers = {s.key: "B" if n < right else "?" for n, s in enumerate(samples)}
     verdicts = judge(samples, answers, scorer)
     return Scores(

@@ -15,7 +15,8 @@ OVERALL = "Avg"
 class ColumnScore(Frozen):
     """Accuracy on one subset of a task."""
 
-    correct: int
+    correct: int | float
+    """Sum of the credits: a whole number where an answer is right or wrong."""
     count: int
     accuracy: float | None
     """Per cent; None where the subset is empty."""
@@ -23,6 +24,18 @@ class ColumnScore(Frozen):
     """Lower end of the 95 % Wilson interval, per cent."""
     high: float | None
     """Upper end of the 95 % Wilson interval, per cent."""
+
+
+class Measure(Frozen):
+    """A figure of a whole task that is no average of right and wrong."""
+
+    value: float
+    """Per cent."""
+    low: float
+    """Lower end of the 95 % interval, per cent."""
+    high: float
+    """Upper end of the 95 % interval, per cent."""
+    count: int
 
 
 class GenerationSettings(Frozen):
@@ -48,6 +61,16 @@ class EvaluationSettings(Frozen):
     seed: int
     """Of the draw."""
     generation: GenerationSettings
+    parser: str = ""
+    """How answers were read, one of the task's names."""
+    prompt: str = ""
+    """How questions were put, one of the task's names; "" where it has one way only."""
+    only: str | None = None
+    """Column whose samples were scored; None = all."""
+    shots: int = 0
+    """Samples shown first."""
+    shot_seed: int | None = None
+    """Of their draw; None where none were shown."""
 
 
 class Scores(Frozen):
@@ -63,8 +86,14 @@ class Scores(Frozen):
     total: int
     columns: dict[str, ColumnScore]
     """In the order of the task's table; the last one is `Avg`."""
+    measures: dict[str, Measure] = Field(default_factory=dict)
+    """Figures of the whole set that are no averages, for instance ROC-AUC."""
     unparsed: int
     """Answers from which no choice could be read."""
+    missing: int = 0
+    """Samples without an answer in a file of answers; they count as wrong."""
+    unlabelled: int = 0
+    """Samples whose answer is not public; they are in no column."""
     policy: str
     """What an unparsed answer counts as, and which parser read it."""
     resumed: int
@@ -91,9 +120,9 @@ class PairedDifference(Frozen):
 
     count: int
     only_first: int
-    """Samples that only the first model answers correctly."""
+    """Samples that only the first model answers correctly, or that give it more credit."""
     only_second: int
-    """Samples that only the second model answers correctly."""
+    """Samples that only the second model answers correctly, or that give it more credit."""
     difference: float
     """Accuracy of the second minus accuracy of the first, percentage points."""
     low: float
@@ -101,7 +130,7 @@ class PairedDifference(Frozen):
     high: float
     """Upper end of the 95 % paired bootstrap interval, percentage points."""
     p_value: float
-    """McNemar's exact test, two-sided."""
+    """McNemar's exact test on these two counts, two-sided (with part credits: the sign test)."""
     resamples: int
     seed: int
 

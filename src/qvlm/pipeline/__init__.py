@@ -5,8 +5,16 @@ The only package that imports every stage.
 
 from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.compare import compare
-from qvlm.pipeline.evaluate import evaluate
+from qvlm.pipeline.evaluate import evaluate, is_first_process
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
 
-__all__ = ["analyze", "compare", "default_output", "evaluate", "load", "quantize"]
+__all__ = [
+    "analyze",
+    "compare",
+    "default_output",
+    "evaluate",
+    "is_first_process",
+    "load",
+    "quantize",
+]

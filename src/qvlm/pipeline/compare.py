@@ -9,7 +9,7 @@ from qvlm.artefacts import GuardOutcome
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
-from qvlm.data import Sample, open_source
+from qvlm.data import Sample, open_source, task_of
 from qvlm.errors import RecipeError, nearest
 from qvlm.evaluation import paired_difference
 from qvlm.evaluation.answers import read_answers
@@ -73,7 +73,8 @@ def compare(
             )
             answers[method] = read_answers(answers_file)
             rows.append(_row(method, result, scores))
-        rows = _with_float_bytes(_with_differences(rows, answers, open_source(data, split)))
+        differing = _with_differences(rows, answers, open_source(data, split), task_of(data))
+        rows = _with_float_bytes(differing)
         comparison = Comparison(
             title=f"{model}, {settings.name}",
             model=str(model),
@@ -128,7 +129,10 @@ def _note(guard: GuardOutcome | None) -> str:
 
 
 def _with_differences(
-    rows: list[ComparisonRow], answers: Mapping[str, Mapping[str, str]], samples: Sequence[Sample]
+    rows: list[ComparisonRow],
+    answers: Mapping[str, Mapping[str, str]],
+    samples: Sequence[Sample],
+    task: str,
 ) -> list[ComparisonRow]:
     """Every row but the proposed one's, with its paired difference to that one."""
     scored = [sample for sample in samples if sample.key in answers[PROPOSED]]
@@ -136,7 +140,11 @@ def _with_differences(
         row
         if row.method == PROPOSED
         else row.model_copy(
-            update={"difference": paired_difference(scored, answers[PROPOSED], answers[row.method])}
+            update={
+                "difference": paired_difference(
+                    scored, answers[PROPOSED], answers[row.method], task=task
+                )
+            }
         )
         for row in rows
     ]
