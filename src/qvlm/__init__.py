@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "analyze", "evaluate", "load", "quantize"]
+__all__ = ["Recipe", "__version__", "analyze", "evaluate", "load", "quantize", "score"]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, evaluate, load, quantize
+    from qvlm.pipeline import analyze, evaluate, load, quantize, score
     from qvlm.schemes import Recipe
 
 _HOMES = {
@@ -21,6 +21,7 @@ _HOMES = {
     "evaluate": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",
+    "score": "qvlm.pipeline",
 }
 
 

@@ -125,10 +125,10 @@ def test_comparison() -> None:
     assert lines[4].endswith("| 50.00 ± 28.48 |")
     assert lines[-1] == "q-vlm: a note"
     assert cost.splitlines()[:4] == [
-        "| method | difference | weights | vs fp32 | search s | forwards | answers s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| minmax | - | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
-        "| q-vlm | +12.5 [-25.0, +50.0] | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
+        "| method | difference | p | weights | vs fp32 | search s | forwards | answers s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| minmax | - | - | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
+        "| q-vlm | +12.5 [-25.0, +50.0] | 1.000 | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
     ]
     assert "difference" not in to_markdown(comparison_table(rows[:1]))
 

@@ -73,16 +73,13 @@ class EvaluationSettings(Frozen):
     """Of their draw; None where none were shown."""
 
 
-class Scores(Frozen):
-    """Outcome of one evaluation."""
+class ScoredSet(Frozen):
+    """What follows from answers alone, whoever gave them."""
 
-    format: Literal[1] = 1
     task: str
     task_version: int
     split: str
     """Names of the splits that own the samples, joined by `+`."""
-    model: str
-    """Fingerprint of the model, given by the caller."""
     total: int
     columns: dict[str, ColumnScore]
     """In the order of the task's table; the last one is `Avg`."""
@@ -90,12 +87,23 @@ class Scores(Frozen):
     """Figures of the whole set that are no averages, for instance ROC-AUC."""
     unparsed: int
     """Answers from which no choice could be read."""
-    missing: int = 0
-    """Samples without an answer in a file of answers; they count as wrong."""
     unlabelled: int = 0
     """Samples whose answer is not public; they are in no column."""
     policy: str
     """What an unparsed answer counts as, and which parser read it."""
+
+    @property
+    def overall(self) -> ColumnScore:
+        """The column of all samples."""
+        return self.columns[OVERALL]
+
+
+class Scores(ScoredSet):
+    """Outcome of one evaluation."""
+
+    format: Literal[1] = 1
+    model: str
+    """Fingerprint of the model, given by the caller."""
     resumed: int
     """Answers taken from an earlier, interrupted run; the seconds below exclude them."""
     seconds: float
@@ -105,14 +113,31 @@ class Scores(Frozen):
     settings: EvaluationSettings
 
     @property
-    def overall(self) -> ColumnScore:
-        """The column of all samples."""
-        return self.columns[OVERALL]
+    def data_sha(self) -> str:
+        """Names the set of samples."""
+        return self.settings.data_sha
 
     @property
     def blank_images(self) -> bool:
         """True where the model saw grey images only."""
         return self.settings.generation.blank_images
+
+
+class FileScores(ScoredSet):
+    """Outcome of scoring a file of answers."""
+
+    file_sha: str
+    """sha256 of the file."""
+    data_sha: str
+    """sha256 over the sorted ids (`split/id`)."""
+    parser: str
+    missing: int
+    """Samples without an answer in the file; they count as wrong."""
+
+    @property
+    def blank_images(self) -> bool:
+        """Not known of a file."""
+        return False
 
 
 class PairedDifference(Frozen):
@@ -133,6 +158,16 @@ class PairedDifference(Frozen):
     """McNemar's exact test on these two counts, two-sided (with part credits: the sign test)."""
     resamples: int
     seed: int
+
+
+class ScoredAnswers(Frozen):
+    """Files of answers side by side."""
+
+    format: Literal[1] = 1
+    rows: dict[str, FileScores]
+    """By the names of the files."""
+    differences: dict[str, PairedDifference]
+    """Of every file but the first, to the first."""
 
 
 class ComparisonRow(Frozen):

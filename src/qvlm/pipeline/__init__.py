@@ -1,4 +1,4 @@
-"""The stages in order, behind five calls: quantize, load, evaluate, compare, analyze.
+"""The stages in order, behind six calls: quantize, load, evaluate, score, compare, analyze.
 
 The only package that imports every stage.
 """
@@ -8,6 +8,7 @@ from qvlm.pipeline.compare import compare
 from qvlm.pipeline.evaluate import evaluate, is_first_process
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
+from qvlm.pipeline.score import score
 
 __all__ = [
     "analyze",
@@ -17,4 +18,5 @@ __all__ = [
     "is_first_process",
     "load",
     "quantize",
+    "score",
 ]

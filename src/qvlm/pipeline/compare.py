@@ -13,7 +13,9 @@ from qvlm.data import Sample, open_source, task_of
 from qvlm.errors import RecipeError, nearest
 from qvlm.evaluation import paired_difference
 from qvlm.evaluation.answers import read_answers
+from qvlm.evaluation.tasks import load_task
 from qvlm.pipeline.evaluate import evaluate
+from qvlm.pipeline.examples import differences_page
 from qvlm.pipeline.progress import Progress, prefixed, silent
 from qvlm.pipeline.quantize import quantize
 from qvlm.report import comparison_table, to_markdown
@@ -40,7 +42,8 @@ def compare(
 
     `methods` names those of `schemes.methods.METHODS` to run; it must hold the proposed one.
     All methods see the same calibration samples and the same questions. The directory holds
-    `comparison.json`, `comparison.md`, and per method its run directory and answers.
+    `comparison.json`, `comparison.md`, `examples.html` (questions that full precision and the
+    proposed method differ on), and per method its run directory and answers.
 
     Raises:
         QvlmError: as in `quantize` and `evaluate`.
@@ -73,7 +76,8 @@ def compare(
             )
             answers[method] = read_answers(answers_file)
             rows.append(_row(method, result, scores))
-        differing = _with_differences(rows, answers, open_source(data, split), task_of(data))
+        samples = [s for s in open_source(data, split) if s.key in answers[PROPOSED]]
+        differing = _with_differences(rows, answers, samples, task_of(data))
         rows = _with_float_bytes(differing)
         comparison = Comparison(
             title=f"{model}, {settings.name}",
@@ -82,6 +86,15 @@ def compare(
             rows=tuple(rows),
         )
         write_json(work / "comparison.json", comparison)
+        (work / "examples.html").write_text(
+            differences_page(
+                f"{model}, {settings.name}",
+                samples,
+                {name: answers[name] for name in (FULL_PRECISION, PROPOSED)},
+                load_task(task_of(data)).load_scorer(),
+            ),
+            encoding="utf-8",
+        )
         (work / "comparison.md").write_text(
             to_markdown(comparison_table(comparison.rows)), encoding="utf-8"
         )
@@ -135,14 +148,13 @@ def _with_differences(
     task: str,
 ) -> list[ComparisonRow]:
     """Every row but the proposed one's, with its paired difference to that one."""
-    scored = [sample for sample in samples if sample.key in answers[PROPOSED]]
     return [
         row
         if row.method == PROPOSED
         else row.model_copy(
             update={
                 "difference": paired_difference(
-                    scored, answers[PROPOSED], answers[row.method], task=task
+                    samples, answers[PROPOSED], answers[row.method], task=task
                 )
             }
         )
