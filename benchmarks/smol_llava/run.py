@@ -36,7 +36,7 @@ def kinds(samples: list[Sample], answers: Path) -> dict[str, Column]:
     marks: dict[str, list[bool]] = defaultdict(list)
     for sample in samples:
         if sample.open:
-            marks[sample.topic].append(verdicts[sample.key] is True)
+            marks[sample.topic].append(verdicts[sample.key] == 1)
     return {
         kind: column(sum(values), len(values)).model_dump()
         for kind, values in sorted(marks.items())

@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "analyze", "bench", "evaluate", "load", "quantize"]
+__all__ = ["Recipe", "__version__", "analyze", "bench", "evaluate", "load", "quantize", "score"]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, bench, evaluate, load, quantize
+    from qvlm.pipeline import analyze, bench, evaluate, load, quantize, score
     from qvlm.schemes import Recipe
 
 _HOMES = {
@@ -22,6 +22,7 @@ _HOMES = {
     "evaluate": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",
+    "score": "qvlm.pipeline",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from qvlm.cli.main import run
 
-_PROGRESS = re.compile(r"[\w .:-]+: (\d+ steps|done \(\d+\))")
+_PROGRESS = re.compile(r"[\w .:-]+: (\d+ steps|done \(\d+\)(, [\d.]+ %)?)")
 SMALL = ("--set", "calibration.samples=4", "--set", "calibration.batch_size=2")
 
 

@@ -33,5 +33,5 @@ def test_the_reference_model_was_trained_on_this_text(hint: str, has_image: bool
 
 
 def test_the_answer_follows_the_prompt() -> None:
-    assert teacher_forced("USER: q ASSISTANT:", sample(), "</s>") == "USER: q ASSISTANT: B</s>"
-    assert teacher_forced("<|im_start|>assistant\n", sample(), None) == "<|im_start|>assistant\nB"
+    assert teacher_forced("USER: q ASSISTANT:", "B", "</s>") == "USER: q ASSISTANT: B</s>"
+    assert teacher_forced("<|im_start|>assistant\n", "B", None) == "<|im_start|>assistant\nB"

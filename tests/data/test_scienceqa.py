@@ -161,8 +161,11 @@ def test_the_bundled_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("sciencqa:/data", "(did you mean 'scienceqa'?): give 'scienceqa:/path/to/ScienceQA'"),
-        ("scienceqa:", "lacks its directory: write 'scienceqa:/path'"),
+        (
+            "sciencqa:/data",
+            "(did you mean 'scienceqa'?): give 'picoscience', 'smolqa', a directory that holds",
+        ),
+        ("scienceqa:", "lacks its path: write 'scienceqa:/path'"),
         ("scienceqa:/nowhere", "'/nowhere' is not a directory"),
         ("picosience", "(did you mean 'picoscience'?)"),
         ("", "data source '' is unknown"),

@@ -63,7 +63,7 @@ def test_mistakes_get_one_line(spec: str, tmp_path: Path) -> None:
         open_source(spec, "tset")
     with pytest.raises(DataError, match="dataset-fashion-mnist"):
         open_source(f"smolqa:{tmp_path}", "test")
-    with pytest.raises(DataError, match="lacks its directory"):
+    with pytest.raises(DataError, match="lacks its path"):
         open_source("smolqa:", "test")
 
 

@@ -13,29 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qvlm.artefacts.scores import GenerationSettings, Scores
+from qvlm.artefacts.scores import Scores
 from qvlm.data import Sample, open_source
 from qvlm.errors import ArtefactError, DataError, OutputError
 from qvlm.evaluation import evaluate
 from qvlm.evaluation.answers import read_answers
 from tiny.scienceqa import sample, write_scienceqa
+from tiny.scripted import Scripted
 
 TESTS = Path(__file__).resolve().parents[1]
-
-
-class Scripted:
-    """Answers by the id's last digit; stops after a number of batches."""
-
-    def __init__(self, stop_after: int | None = None, max_new_tokens: int = 8) -> None:
-        self.settings = GenerationSettings(max_new_tokens=max_new_tokens)
-        self.batches: list[list[str]] = []
-        self._stop_after = stop_after
-
-    def generate(self, samples: Sequence[Sample]) -> list[str]:
-        if len(self.batches) == self._stop_after:
-            raise KeyboardInterrupt
-        self.batches.append([s.key for s in samples])
-        return ["AB?"[ord(s.id[-1]) % 3] for s in samples]
 
 
 def many(count: int) -> list[Sample]:
@@ -148,7 +134,8 @@ def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path) -> None:
         import os, signal, sys
         from pathlib import Path
         sys.path[:0] = [{str(TESTS)!r}, {str(TESTS / "evaluation")!r}]
-        from test_run import Scripted, many, run
+        from test_run import many, run
+        from tiny.scripted import Scripted
         class Killed(Scripted):
             def generate(self, samples):
                 if len(self.batches) == 2:
@@ -206,7 +193,7 @@ def test_limit_draws_by_seed() -> None:
 
 def test_progress_counts_to_the_end() -> None:
     seen: list[tuple[int, int]] = []
-    run(many(10), progress=lambda done, total: seen.append((done, total)))
+    run(many(10), progress=lambda done, total, _note: seen.append((done, total)))
     assert seen[0] == (0, 10)
     assert seen[-1] == (10, 10)
     assert seen == sorted(seen)

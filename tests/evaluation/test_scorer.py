@@ -8,7 +8,8 @@ import pytest
 from qvlm.errors import DataError
 from qvlm.evaluation.score import column, judge, tabulate
 from qvlm.evaluation.tasks import load_task, task_names
-from qvlm.evaluation.tasks.scienceqa import scorer
+from qvlm.evaluation.tasks.letters import choice_of
+from qvlm.evaluation.tasks.scienceqa.scorer import ScienceQA
 from tiny.scienceqa import sample
 
 
@@ -29,7 +30,7 @@ from tiny.scienceqa import sample
         ("B) the second", None),
         ("B the second", None),
         ("The answer is B", None),
-        ("The answer is Because", None),
+        ("The answer is Because", 1),
         ("The answer is A. The answer is B.", None),
         ("the answer is B.", None),
         ("", None),
@@ -39,12 +40,17 @@ from tiny.scienceqa import sample
         ("\u0410", None),  # Cyrillic
         ("2", None),
         ("1. one. The answer is A.", 0),
+        ("The answer is B!", 1),  # the published pattern takes any character
+        ("The answer is B\n", None),
+        ("E. The answer is A.", None),  # a letter that LLaVA knows and the question does not
+        ("F. The answer is A.", 0),
     ],
 )
 def test_parser(text: str, expected: int | None) -> None:
-    assert scorer.parse(text, sample()) == expected
+    assert choice_of(text, 3, "llava-1.5") == expected
 
 
+scorer = ScienceQA("llava-1.5")
 IMAGE = Path("x.png")
 
 
@@ -73,7 +79,7 @@ def test_table_by_hand() -> None:
     ]
     answers = {"test/1": "B", "test/2": "A", "test/3": "B", "test/4": "hm"}
     verdicts = judge(samples, answers, scorer)
-    assert list(verdicts.values()) == [True, False, True, None]
+    assert list(verdicts.values()) == [1, 0, 1, None]
     table = tabulate(samples, verdicts, scorer)
     assert list(table) == ["NAT", "SOC", "LAN", "TXT", "IMG", "NO", "G1-6", "G7-12", "Avg"]
     shares = {name: (score.correct, score.count) for name, score in table.items()}
@@ -99,8 +105,10 @@ def test_a_sample_without_an_answer_is_an_error() -> None:
 
 
 def test_tasks_are_found_by_name_and_alias() -> None:
-    assert task_names() == ("picoscience", "scienceqa", "smolqa")
+    assert task_names() == (
+        "exact_match", "hateful_memes", "picoscience", "scienceqa", "smolqa", "vizwiz", "vqav2",
+    )  # fmt: skip
     assert load_task("picoscience") == load_task("scienceqa")
-    assert load_task("scienceqa").load_scorer().parse is scorer.parse
+    assert isinstance(load_task("scienceqa").load_scorer(), ScienceQA)
     with pytest.raises(DataError, match=r"'sciencqa' is unknown \(did you mean 'scienceqa'\?\)"):
         load_task("sciencqa")

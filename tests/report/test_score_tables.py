@@ -15,13 +15,14 @@ from qvlm.artefacts.scores import (
     Scores,
 )
 from qvlm.evaluation.score import judge, tabulate
-from qvlm.evaluation.tasks.scienceqa import scorer
+from qvlm.evaluation.tasks.scienceqa.scorer import ScienceQA
 from qvlm.report import comparison_table, scores_table, to_markdown
 from tiny.scienceqa import sample
 
 
 def scores(right: int, *, data_sha: str = "d", blank: bool = False) -> Scores:
     samples = [sample(str(n), hint="h" * (n % 2)) for n in range(8)]
+    scorer = ScienceQA("llava-1.5")
     answers = {s.key: "B" if n < right else "?" for n, s in enumerate(samples)}
     verdicts = judge(samples, answers, scorer)
     return Scores(
@@ -124,10 +125,10 @@ def test_comparison() -> None:
     assert lines[4].endswith("| 50.00 ± 28.48 |")
     assert lines[-1] == "q-vlm: a note"
     assert cost.splitlines()[:4] == [
-        "| method | difference | weights | vs fp32 | search s | forwards | answers s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| minmax | - | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
-        "| q-vlm | +12.5 [-25.0, +50.0] | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
+        "| method | difference | p | weights | vs fp32 | search s | forwards | answers s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| minmax | - | - | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
+        "| q-vlm | +12.5 [-25.0, +50.0] | 1.000 | 1.25 MB | 8.00x | 12.3 | 23.4 | 1.0 |",
     ]
     assert "difference" not in to_markdown(comparison_table(rows[:1]))
 

@@ -15,7 +15,8 @@ OVERALL = "Avg"
 class ColumnScore(Frozen):
     """Accuracy on one subset of a task."""
 
-    correct: int
+    correct: int | float
+    """Sum of the credits: a whole number where an answer is right or wrong."""
     count: int
     accuracy: float | None
     """Per cent; None where the subset is empty."""
@@ -23,6 +24,18 @@ class ColumnScore(Frozen):
     """Lower end of the 95 % Wilson interval, per cent."""
     high: float | None
     """Upper end of the 95 % Wilson interval, per cent."""
+
+
+class Measure(Frozen):
+    """A figure of a whole task that is no average of right and wrong."""
+
+    value: float
+    """Per cent."""
+    low: float
+    """Lower end of the 95 % interval, per cent."""
+    high: float
+    """Upper end of the 95 % interval, per cent."""
+    count: int
 
 
 class GenerationSettings(Frozen):
@@ -48,25 +61,49 @@ class EvaluationSettings(Frozen):
     seed: int
     """Of the draw."""
     generation: GenerationSettings
+    parser: str = ""
+    """How answers were read, one of the task's names."""
+    prompt: str = ""
+    """How questions were put, one of the task's names; "" where it has one way only."""
+    only: str | None = None
+    """Column whose samples were scored; None = all."""
+    shots: int = 0
+    """Samples shown first."""
+    shot_seed: int | None = None
+    """Of their draw; None where none were shown."""
 
 
-class Scores(Frozen):
-    """Outcome of one evaluation."""
+class ScoredSet(Frozen):
+    """What follows from answers alone, whoever gave them."""
 
-    format: Literal[1] = 1
     task: str
     task_version: int
     split: str
     """Names of the splits that own the samples, joined by `+`."""
-    model: str
-    """Fingerprint of the model, given by the caller."""
     total: int
     columns: dict[str, ColumnScore]
     """In the order of the task's table; the last one is `Avg`."""
+    measures: dict[str, Measure] = Field(default_factory=dict)
+    """Figures of the whole set that are no averages, for instance ROC-AUC."""
     unparsed: int
     """Answers from which no choice could be read."""
+    unlabelled: int = 0
+    """Samples whose answer is not public; they are in no column."""
     policy: str
     """What an unparsed answer counts as, and which parser read it."""
+
+    @property
+    def overall(self) -> ColumnScore:
+        """The column of all samples."""
+        return self.columns[OVERALL]
+
+
+class Scores(ScoredSet):
+    """Outcome of one evaluation."""
+
+    format: Literal[1] = 1
+    model: str
+    """Fingerprint of the model, given by the caller."""
     resumed: int
     """Answers taken from an earlier, interrupted run; the seconds below exclude them."""
     seconds: float
@@ -76,9 +113,9 @@ class Scores(Frozen):
     settings: EvaluationSettings
 
     @property
-    def overall(self) -> ColumnScore:
-        """The column of all samples."""
-        return self.columns[OVERALL]
+    def data_sha(self) -> str:
+        """Names the set of samples."""
+        return self.settings.data_sha
 
     @property
     def blank_images(self) -> bool:
@@ -86,14 +123,31 @@ class Scores(Frozen):
         return self.settings.generation.blank_images
 
 
+class FileScores(ScoredSet):
+    """Outcome of scoring a file of answers."""
+
+    file_sha: str
+    """sha256 of the file."""
+    data_sha: str
+    """sha256 over the sorted ids (`split/id`)."""
+    parser: str
+    missing: int
+    """Samples without an answer in the file; they count as wrong."""
+
+    @property
+    def blank_images(self) -> bool:
+        """Not known of a file."""
+        return False
+
+
 class PairedDifference(Frozen):
     """Two models on the same samples: second minus first."""
 
     count: int
     only_first: int
-    """Samples that only the first model answers correctly."""
+    """Samples that only the first model answers correctly, or that give it more credit."""
     only_second: int
-    """Samples that only the second model answers correctly."""
+    """Samples that only the second model answers correctly, or that give it more credit."""
     difference: float
     """Accuracy of the second minus accuracy of the first, percentage points."""
     low: float
@@ -101,9 +155,19 @@ class PairedDifference(Frozen):
     high: float
     """Upper end of the 95 % paired bootstrap interval, percentage points."""
     p_value: float
-    """McNemar's exact test, two-sided."""
+    """McNemar's exact test on these two counts, two-sided (with part credits: the sign test)."""
     resamples: int
     seed: int
+
+
+class ScoredAnswers(Frozen):
+    """Files of answers side by side."""
+
+    format: Literal[1] = 1
+    rows: dict[str, FileScores]
+    """By the names of the files."""
+    differences: dict[str, PairedDifference]
+    """Of every file but the first, to the first."""
 
 
 class ComparisonRow(Frozen):

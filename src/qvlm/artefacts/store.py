@@ -57,6 +57,39 @@ def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
         _remove_empty(made)
 
 
+def check_new_file(path: Path) -> None:
+    """Raises OutputError where a file cannot be created, before there is anything to write."""
+    if os.path.lexists(path):
+        raise OutputError(f"output '{path}' exists: choose another, or remove it")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write '{path}': '{path.parent}' is not a directory")
+
+
+def write_new_file(path: Path, text: str) -> None:
+    """Writes a text file that appears complete or not at all.
+
+    Raises:
+        OutputError: it exists, cannot be written, or the disk is full.
+    """
+    check_new_file(path)
+    work = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            work = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        work.chmod(0o666 & ~_umask())
+        work.replace(path)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        if work is not None:
+            work.unlink(missing_ok=True)
+
+
 def write_json(path: Path, model: BaseModel) -> None:
     """Writes a pydantic model as readable JSON."""
     path.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -15,7 +15,10 @@ def compare(
     output: Annotated[Path, typer.Option(help="Directory to create.")],
     recipe: Annotated[str, typer.Option(help="Bits and granularities of all methods.")] = "w4a4",
     calibration: Annotated[
-        str, typer.Option(help="Samples to calibrate on: picoscience, scienceqa:DIR or smolqa.")
+        str,
+        typer.Option(
+            help="Samples to calibrate on: picoscience, smolqa, or NAME:PATH (see quantize)."
+        ),
     ] = "picoscience",
     data: Annotated[
         str | None, typer.Option(help="Questions to score [default: the calibration's source].")
@@ -31,7 +34,8 @@ def compare(
     """Compare full precision, RTN, layer-wise and joint search and the recipe on the same samples.
 
     Every method quantizes with the recipe's bits, is saved, loaded into the integer runtime and
-    scored. Writes comparison.json, comparison.md and one run directory per method.
+    scored. Writes comparison.json, comparison.md, examples.html (questions that full precision
+    and Q-VLM differ on) and one run directory per method.
     """
     from rich.console import Console
 

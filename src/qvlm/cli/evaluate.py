@@ -13,11 +13,38 @@ def evaluate(
         str, typer.Argument(help="A quantized run directory, or any model that quantize takes.")
     ],
     data: Annotated[
-        str, typer.Option(help="Questions: picoscience, smolqa, or scienceqa:DIR.")
+        str,
+        typer.Option(
+            help="Questions: picoscience, smolqa, or NAME:PATH with scienceqa, vqav2, vizwiz, "
+            "hateful_memes or folder."
+        ),
     ] = "picoscience",
     split: Annotated[str, typer.Option(help="Split to score.")] = "test",
     task: Annotated[
         str | None, typer.Option(help="Rules of scoring; by default those of the data.")
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="How questions are put; scienceqa: letter (LLaVA-1.5's), explanation."),
+    ] = None,
+    parser: Annotated[
+        str | None,
+        typer.Option(
+            help="How answers are read; scienceqa: llava-1.5, llava-v1.3, answer-colon, lmms-eval; "
+            "vqav2 and vizwiz: challenge, raw, lmms-eval."
+        ),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only the questions of one column, e.g. IMG.")
+    ] = None,
+    shots: Annotated[
+        int,
+        typer.Option(help="Answered training samples shown before each question.", min=0),
+    ] = 0,
+    shot_seed: Annotated[int, typer.Option(help="Seed by which they are drawn.")] = 0,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(help="Longest answer [default: the task's or the prompt's].", min=1),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Only N questions, drawn with a fixed seed.", min=1)
@@ -28,6 +55,10 @@ def evaluate(
         typer.Option(help="JSON lines of all answers; an interrupted run goes on from it."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(help="New file for the challenge's server, of splits without answers."),
+    ] = None,
     arithmetic: Annotated[
         str,
         typer.Option(help="integer, or simulated (the same numbers from float products)."),
@@ -36,10 +67,20 @@ def evaluate(
         bool, typer.Option("--blank-images", help="Grey images: how much is guessed from text?")
     ] = False,
 ) -> None:
-    """Score a model: accuracy by subject and context with 95 % intervals, greedy decoding.
+    """Score a model: accuracy by the task's columns with 95 % intervals, greedy decoding.
 
-    Columns are the task's; ScienceQA's are NAT SOC LAN (subject), TXT IMG NO (context), average.
-    An answer that cannot be parsed counts as wrong.
+    An answer that cannot be read counts as wrong; none is guessed, none is skipped. Questions
+    that the model was calibrated on are refused. With --answers a killed run goes on where it
+    was: give the same command again.
+
+    Examples:
+
+    qvlm evaluate RUN --data scienceqa:/data/ScienceQA --split test --answers sqa.jsonl
+
+    qvlm evaluate RUN --data vqav2:/data/VQAv2 --split test-dev --submission vqa.json
+
+    torchrun --no-python --nproc-per-node 4 qvlm evaluate RUN --data vizwiz:/data/VizWiz
+    --split val --answers vizwiz.jsonl
     """
     from rich.console import Console
 
@@ -55,14 +96,22 @@ def evaluate(
         scores = pipeline.evaluate(
             model,
             task=task,
+            prompt=prompt,
+            parser=parser,
+            only=only,
+            shots=shots,
+            shot_seed=shot_seed,
+            max_new_tokens=max_new_tokens,
             data=data,
             split=split,
             limit=limit,
             batch_size=batch_size,
             answers=answers,
             output=output,
+            submission=submission,
             arithmetic=arithmetic,
             blank_images=blank_images,
             progress=progress,
         )
-    Console().print(scores_table({str(model): scores}))
+    if pipeline.is_first_process():
+        Console().print(scores_table({str(model): scores}))

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from qvlm.cli import analyze, bench, compare, doctor, evaluate, inspect, quantize, reference
+from qvlm.cli import analyze, bench, compare, doctor, evaluate, inspect, quantize, reference, score
 from qvlm.errors import QvlmError
 
 INTERRUPTED = 130
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("quantize")(quantize.quantize)
 app.command("evaluate")(evaluate.evaluate)
+app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("analyze")(analyze.analyze)
 app.command("bench")(bench.bench)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,14 +19,27 @@ from rich.progress import (
 
 
 class Lines:
-    """Progress as lines of a log: one when a stage starts, one when it ends."""
+    """Progress as lines of a log: when a stage starts, when it ends, and now and then between."""
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Writes a line at the ends of a stage."""
+    PAUSE = 60.0
+    """Seconds of silence after which a stage says how far it is."""
+
+    def __init__(self) -> None:
+        self._spoken = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Writes a line at the ends of a stage, and where there was none for a while."""
+        tail = f", {note}" if note else ""
         if done >= total:
-            sys.stderr.write(f"{stage}: done ({total})\n")
+            self._say(f"{stage}: done ({total}){tail}")
         elif done == 0:
-            sys.stderr.write(f"{stage}: {total} steps\n")
+            self._say(f"{stage}: {total} steps")
+        elif time.monotonic() - self._spoken > self.PAUSE:
+            self._say(f"{stage}: {done} of {total}{tail}")
+
+    def _say(self, line: str) -> None:
+        self._spoken = time.monotonic()
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
@@ -36,16 +50,21 @@ class Bars:
         self._progress = progress
         self._tasks: dict[str, int] = {}
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Moves the bar of a stage."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+            self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
+        self._progress.update(
+            self._tasks[stage],  # type: ignore[arg-type]
+            completed=done,
+            total=total,
+            note=note,
+        )
 
 
 @contextmanager
 def progress_display() -> Iterator[Lines | Bars]:
-    """Yields a callable `(stage, done, total)` that shows progress on stderr."""
+    """Yields a callable `(stage, done, total, note)` that shows progress on stderr."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines()
@@ -57,6 +76,7 @@ def progress_display() -> Iterator[Lines | Bars]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
         yield Bars(progress)

@@ -29,8 +29,8 @@ def quantize(
     calibration: Annotated[
         str,
         typer.Option(
-            help="Samples to calibrate on: picoscience, scienceqa:DIR, smolqa or smolqa:DIR. "
-            "The training split is used."
+            help="Samples to calibrate on: picoscience, smolqa, or NAME:PATH with scienceqa, "
+            "vqav2, vizwiz, hateful_memes, smolqa or folder. The training split is used."
         ),
     ] = "picoscience",
     output: Annotated[

@@ -15,7 +15,8 @@ import torch
 
 from qvlm.artefacts.calibration import IGNORED, IMAGE, PADDING, TEXT, Batch
 from qvlm.data.prompts import render, teacher_forced
-from qvlm.data.sample import Sample
+from qvlm.data.sample import ImageSource, Sample
+from qvlm.data.wordings import answer_text
 from qvlm.errors import DataError
 
 MAX_PIXELS = 40_000_000
@@ -59,7 +60,8 @@ def calibration_batches(
         max_pixels: cap for one image.
 
     Raises:
-        DataError: there are no samples, or a sample's prompt and image do not fit together.
+        DataError: there are no samples, a sample has no public answer, or its prompt and images
+            do not fit together.
         ImageError: an image cannot be used.
     """
     if not samples:
@@ -68,7 +70,7 @@ def calibration_batches(
     for group in _by_modality(samples):
         for start in range(0, len(group), batch_size):
             encoded = [
-                _encode(sample, processor, max_pixels, with_answer=True)
+                _encode(sample, processor, max_pixels, answer_text(sample), end=True)
                 for sample in group[start : start + batch_size]
             ]
             batches.append(_calibration_batch(encoded, processor))
@@ -84,7 +86,7 @@ def prompt_inputs(
     """Encodes prompts without answers, left-padded, as `generate` needs them.
 
     Args:
-        samples: at least one; all with an image or all without.
+        samples: at least one; all with images or all without.
         processor: a Hugging Face processor.
         max_pixels: cap for one image.
         blank_images: put a mid-grey image in place of every image.
@@ -93,41 +95,74 @@ def prompt_inputs(
         `input_ids` and `attention_mask` [samples, tokens], and what the images need.
 
     Raises:
-        DataError: there are no samples, samples with and without an image are mixed, or a
-            sample's prompt and image do not fit together.
+        DataError: there are no samples, samples with and without images are mixed, or a sample's
+            prompt and images do not fit together.
         ImageError: an image cannot be used.
     """
-    if len({sample.image is None for sample in samples}) != 1:
-        raise DataError("a batch needs samples that all have an image or all have none")
-    encoded = [
-        _encode(sample, processor, max_pixels, with_answer=False, blank=blank_images)
-        for sample in samples
-    ]
+    _check_alike(samples)
+    encoded = [_encode(sample, processor, max_pixels, blank=blank_images) for sample in samples]
     return _collate(encoded, _pad_id(processor), "left")
+
+
+def option_batch(
+    samples: Sequence[Sample],
+    options: Sequence[str],
+    processor: Any,
+    max_pixels: int = MAX_PIXELS,
+    blank_images: bool = False,
+) -> Batch:
+    """Encodes every prompt with every option as its answer, without an end token, right-padded.
+
+    Row `i * len(options) + j` is sample i with option j; its labels are the option's tokens.
+
+    Raises:
+        DataError, ImageError: as in `prompt_inputs`.
+    """
+    _check_alike(samples)
+    encoded = [
+        _encode(sample, processor, max_pixels, option, blank=blank_images)
+        for sample in samples
+        for option in options
+    ]
+    return _calibration_batch(encoded, processor)
+
+
+def _check_alike(samples: Sequence[Sample]) -> None:
+    if len({bool(sample.images) for sample in samples}) != 1:
+        raise DataError("a batch needs samples that all have an image or all have none")
 
 
 def _by_modality(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     """The samples with an image, then those without; empty groups are left out."""
     for with_image in (True, False):
-        group = [sample for sample in samples if (sample.image is not None) == with_image]
+        group = [sample for sample in samples if bool(sample.images) == with_image]
         if group:
             yield group
 
 
 def _encode(
-    sample: Sample, processor: Any, max_pixels: int, *, with_answer: bool, blank: bool = False
+    sample: Sample,
+    processor: Any,
+    max_pixels: int,
+    answer: str | None = None,
+    *,
+    end: bool = False,
+    blank: bool = False,
 ) -> _Encoded:
+    """Encodes a prompt and, where given, its answer, with the end token if `end`."""
     tokenizer = processor.tokenizer
     prompt = render(sample, processor)
-    text, answer = prompt, 0
+    text, length_of_answer = prompt, 0
     # A template that writes the begin token itself must not get a second one.
     special = not (tokenizer.bos_token and prompt.startswith(tokenizer.bos_token))
-    if with_answer:
-        text = teacher_forced(prompt, sample, tokenizer.eos_token)
-        answer = _answer_tokens(tokenizer, prompt, text, special)
+    if answer is not None:
+        text = teacher_forced(prompt, answer, tokenizer.eos_token if end else None)
+        length_of_answer = _answer_tokens(tokenizer, prompt, text, special)
     arguments: dict[str, Any] = {"text": [text], "add_special_tokens": special}
-    if sample.image is not None:
-        arguments["images"] = [_load_image(sample, max_pixels, blank)]
+    if sample.images:
+        arguments["images"] = [
+            _load_image(sample, image, max_pixels, blank) for image in sample.images
+        ]
     try:
         output = processor(**arguments, return_tensors="pt")
     except (ValueError, TypeError) as error:  # for instance a processor without patch_size
@@ -140,7 +175,7 @@ def _encode(
     tokens = {k: v[0] for k, v in output.items() if v.ndim == 2 and v.shape[:2] == (1, length)}
     extras = {k: v for k, v in output.items() if k not in tokens}
     _check_placeholders(sample, processor, tokens["input_ids"])
-    return _Encoded(tokens, extras, answer)
+    return _Encoded(tokens, extras, length_of_answer)
 
 
 def _answer_tokens(tokenizer: Any, prompt: str, text: str, special: bool) -> int:
@@ -153,14 +188,12 @@ def _answer_tokens(tokenizer: Any, prompt: str, text: str, special: bool) -> int
     return len(long) - shared
 
 
-def _load_image(sample: Sample, max_pixels: int, blank: bool) -> Any:
+def _load_image(sample: Sample, source: ImageSource, max_pixels: int, blank: bool) -> Any:
     from qvlm.data.images import blank_like, open_image
     from qvlm.errors import ImageError
 
-    if sample.image is None:
-        raise DataError(f"sample {sample.key} has no image")
     try:
-        image = open_image(sample.image, max_pixels)
+        image = open_image(source, max_pixels)
     except ImageError as error:
         raise ImageError(f"sample {sample.key}: {error}") from error
     return blank_like(image) if blank else image
@@ -168,10 +201,10 @@ def _load_image(sample: Sample, max_pixels: int, blank: bool) -> Any:
 
 def _check_placeholders(sample: Sample, processor: Any, ids: torch.Tensor) -> None:
     count = int((ids == _image_id(processor)).sum())
-    if (count > 0) != (sample.image is not None):
+    if (count > 0) != bool(sample.images):
         raise DataError(
             f"sample {sample.key}: the processor made {count} image tokens for "
-            f"{0 if sample.image is None else 1} images: check the processor's files"
+            f"{len(sample.images)} images: check the processor's files"
         )
 
 

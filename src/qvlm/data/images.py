@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from qvlm.data.sample import ImageSource
 from qvlm.errors import ImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
@@ -32,43 +34,44 @@ _DECODER_ERRORS = (
 """What Pillow's decoders raise on broken files."""
 
 
-def open_image(path: Path, max_pixels: int) -> Image.Image:
+def open_image(source: ImageSource, max_pixels: int) -> Image.Image:
     """Decodes an image to RGB, upright; the first frame of an animation.
 
     Transparency is dropped, as LLaVA does; 16-bit greys keep their upper 8 bits.
 
     Args:
-        path: PNG, JPEG, WEBP, BMP or GIF, told by its content.
+        source: PNG, JPEG, WEBP, BMP or GIF, told by its content.
         max_pixels: width x height above which the file is refused before it is decoded.
 
     Raises:
         ImageError: the file is missing, no such image, corrupt, truncated, too large, or more
             than 200 times longer than wide.
     """
-    if not path.is_file():
-        raise ImageError(f"image '{path}' does not exist")
+    if isinstance(source, Path) and not source.is_file():
+        raise ImageError(f"image '{source}' does not exist")
+    content = source if isinstance(source, Path) else io.BytesIO(source.read())
     with warnings.catch_warnings():
         # Pillow warns of large images and of odd metadata; the size is checked here instead.
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=FORMATS) as image:
-                _check_size(path, image.size, max_pixels)
+            with Image.open(content, formats=FORMATS) as image:
+                _check_size(source, image.size, max_pixels)
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
             raise ImageError(
-                f"image '{path}' has too many pixels to be safe (the cap is {max_pixels}): "
+                f"image '{source}' has too many pixels to be safe (the cap is {max_pixels}): "
                 "scale it down"
             ) from error
         except UnidentifiedImageError as error:
             raise ImageError(
-                f"'{path}' is not an image of a known format ({', '.join(FORMATS)}): replace it"
+                f"'{source}' is not an image of a known format ({', '.join(FORMATS)}): replace it"
             ) from error
         except _DECODER_ERRORS as error:
             raise ImageError(
-                f"image '{path}' is corrupt or cut short ({type(error).__name__}): replace it"
+                f"image '{source}' is corrupt or cut short ({type(error).__name__}): replace it"
             ) from error
 
 
@@ -77,16 +80,16 @@ def blank_like(image: Image.Image) -> Image.Image:
     return Image.new("RGB", image.size, (128, 128, 128))
 
 
-def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+def _check_size(source: ImageSource, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
-            f"image '{path}' has {width} x {height} pixels, more than the cap of {max_pixels}: "
+            f"image '{source}' has {width} x {height} pixels, more than the cap of {max_pixels}: "
             "scale it down or raise the cap"
         )
     if max(size) > MAX_ASPECT * min(size):
         raise ImageError(
-            f"image '{path}' is {width} x {height}: sides that differ more than "
+            f"image '{source}' is {width} x {height}: sides that differ more than "
             f"{MAX_ASPECT} times are refused, crop it"
         )
 

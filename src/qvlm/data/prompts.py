@@ -1,34 +1,19 @@
-"""What a model is asked: the question in LLaVA-1.5's wording, inside the model's chat template.
+"""What a model reads: the words of a sample inside the model's chat template.
 
-Source of the wording: LLaVA-1.5's ScienceQA evaluation (`--single-pred-prompt`), whose suffix is
-`SUFFIX`. A processor without a chat template gets LLaVA-1.5's own form, `USER: ... ASSISTANT:`.
-An open question is asked as it stands.
+A processor without a chat template gets LLaVA-1.5's own form, `USER: ... ASSISTANT:`. Samples
+shown first (few-shot) are earlier turns of the same conversation.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from qvlm.data.sample import LETTERS, Sample
+from qvlm.data.sample import Sample
+from qvlm.data.wordings import answer_text, question_text
 from qvlm.errors import DataError
 
-SUFFIX = "Answer with the option's letter from the given choices directly."
 PLACEHOLDER = "<image>"
 """LLaVA's image placeholder, used where the processor names no other."""
-
-
-def question_text(sample: Sample) -> str:
-    """Hint, question, lettered choices and the instruction; nothing about the image.
-
-    An open question is hint and question alone.
-    """
-    hint = f"{sample.hint}\n" if sample.hint else ""
-    if sample.open:
-        return f"{hint}{sample.question}"
-    choices = "".join(
-        f"{letter}. {choice}\n" for letter, choice in zip(LETTERS, sample.choices, strict=False)
-    )
-    return f"{hint}{sample.question}\n{choices}{SUFFIX}"
 
 
 def user_text(sample: Sample, has_image: bool) -> str:
@@ -36,31 +21,37 @@ def user_text(sample: Sample, has_image: bool) -> str:
     return f"{PLACEHOLDER}\n{question_text(sample)}" if has_image else question_text(sample)
 
 
-def answer_text(sample: Sample) -> str:
-    """The letter of the correct choice; of an open question, the answer's words."""
-    return sample.choices[sample.answer] if sample.open else LETTERS[sample.answer]
+def conversation_text(sample: Sample) -> str:
+    """Everything that is said up to the answer, without a model's own template."""
+    asked = user_text(sample, sample.image is not None)
+    if not sample.shots:
+        return asked
+    shown = (
+        f"{user_text(shot, shot.image is not None)}\n{answer_text(shot)}" for shot in sample.shots
+    )
+    return "\n\n".join((*shown, asked))
 
 
 def render(sample: Sample, processor: Any) -> str:
     """The whole prompt up to where the answer starts, with one placeholder per image.
 
     Args:
-        sample: with an image or without.
+        sample: with images or without.
         processor: a Hugging Face processor; its chat template is used where it has one.
 
     Raises:
-        DataError: the sample's text holds the placeholder, or the template drops the image.
+        DataError: a text of the sample holds the placeholder, the template drops an image or
+            takes no earlier turns, or a sample shown first has no public answer.
     """
     placeholder = getattr(processor, "image_token", None) or PLACEHOLDER
-    text = question_text(sample)
-    if placeholder in text:
-        raise DataError(
-            f"sample {sample.key}: its text contains '{placeholder}', which stands for an image: "
-            "remove it from the text"
-        )
+    for one in (*sample.shots, sample):
+        if placeholder in question_text(one):
+            raise DataError(
+                f"sample {one.key}: its text contains '{placeholder}', which stands for an image: "
+                "remove it from the text"
+            )
     prompt = _wrap(sample, processor)
-    expected = 0 if sample.image is None else 1
-    found = prompt.count(placeholder)
+    expected, found = len(sample.images), prompt.count(placeholder)
     if found != expected:
         raise DataError(
             f"sample {sample.key}: the chat template renders {found} image placeholders "
@@ -69,21 +60,46 @@ def render(sample: Sample, processor: Any) -> str:
     return prompt
 
 
-def teacher_forced(prompt: str, sample: Sample, eos: str | None) -> str:
-    """The prompt followed by the answer and the end-of-sequence token."""
+def teacher_forced(prompt: str, answer: str, eos: str | None) -> str:
+    """The prompt followed by an answer and the end-of-sequence token."""
     # A template that ends in a blank ("assistant\n") wants the answer at once; "ASSISTANT:"
     # is followed by a blank, as in training.
     separator = "" if prompt[-1:].isspace() else " "
-    return f"{prompt}{separator}{answer_text(sample)}{eos or ''}"
+    return f"{prompt}{separator}{answer}{eos or ''}"
 
 
 def _wrap(sample: Sample, processor: Any) -> str:
     if not getattr(processor, "chat_template", None):
-        return f"USER: {user_text(sample, sample.image is not None)} ASSISTANT:"
+        eos = processor.tokenizer.eos_token
+        turns = [teacher_forced(_bare(shot), answer_text(shot), eos) for shot in sample.shots]
+        return "".join((*turns, _bare(sample)))
+    messages: list[dict[str, Any]] = []
+    for shot in sample.shots:
+        answer = [{"type": "text", "text": answer_text(shot)}]
+        messages += [_user(shot), {"role": "assistant", "content": answer}]
+    rendered: str = _apply(sample, processor, [*messages, _user(sample)])
+    return rendered
+
+
+def _bare(sample: Sample) -> str:
+    return f"USER: {user_text(sample, sample.image is not None)} ASSISTANT:"
+
+
+def _user(sample: Sample) -> dict[str, Any]:
     content = [{"type": "text", "text": question_text(sample)}]
     if sample.image is not None:
         content.insert(0, {"type": "image"})
-    rendered: str = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    )
-    return rendered
+    return {"role": "user", "content": content}
+
+
+def _apply(sample: Sample, processor: Any, messages: list[dict[str, Any]]) -> Any:
+    from jinja2 import TemplateError
+
+    try:
+        return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    except TemplateError as error:
+        shots = f", with {len(sample.shots)} samples shown first" if sample.shots else ""
+        raise DataError(
+            f"sample {sample.key}{shots}: the chat template refuses it ({error}): "
+            "use another template"
+        ) from error

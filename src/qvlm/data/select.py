@@ -54,7 +54,7 @@ def split_guard(
     rng = random.Random(seed)
     guard: set[str] = set()
     for with_image in (True, False):
-        stratum = sorted(s.key for s in samples if (s.image is not None) == with_image)
+        stratum = sorted(s.key for s in samples if bool(s.images) == with_image)
         if len(stratum) >= 2:
             wanted = min(max(round(fraction * len(stratum)), 1), len(stratum) - 1)
             guard.update(rng.sample(stratum, wanted))

@@ -27,13 +27,22 @@ def read_answers(path: Path) -> dict[str, str]:
     Raises:
         ArtefactError: the file is missing, corrupt or of another version.
     """
-    if not path.is_file():
-        raise ArtefactError(f"answers '{path}' do not exist")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ArtefactError(f"cannot read answers '{path}': {error.strerror}") from error
-    return _parse(content, path)[1]
+    return _parse(_content(path), path)[1]
+
+
+def read_matching(path: Path, fingerprint: Fingerprint) -> dict[str, str]:
+    """Returns key -> answer of an answers file; an empty one or a torn header has none.
+
+    Raises:
+        OutputError: the answers are of another run.
+        ArtefactError: the file is missing, corrupt or of another version.
+    """
+    content = _content(path)
+    if b"\n" not in content and _is_torn_header(content):
+        return {}
+    found, answers = _parse(content, path)
+    _check_same_run(path, fingerprint, found)
+    return answers
 
 
 class AnswersFile:
@@ -109,13 +118,7 @@ class AnswersFile:
             self._write({"qvlm_answers": FORMAT, "fingerprint": fingerprint})
             return {}
         found, answers = _parse(content, self.path)
-        for field in sorted({*fingerprint, *found}):
-            if fingerprint.get(field) != found.get(field):
-                raise OutputError(
-                    f"answers '{self.path}' are of another run: {field} is "
-                    f"{found.get(field)!r} there and {fingerprint.get(field)!r} here: "
-                    "give another file, or remove this one"
-                )
+        _check_same_run(self.path, fingerprint, found)
         self._file.truncate(len(whole))
         return answers
 
@@ -127,6 +130,24 @@ class AnswersFile:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise OutputError(f"cannot write answers '{self.path}': {error.strerror}") from error
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise ArtefactError(f"answers '{path}' do not exist")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"cannot read answers '{path}': {error.strerror}") from error
+
+
+def _check_same_run(path: Path, fingerprint: Fingerprint, found: Fingerprint) -> None:
+    for field in sorted({*fingerprint, *found}):
+        if fingerprint.get(field) != found.get(field):
+            raise OutputError(
+                f"answers '{path}' are of another run: {field} is {found.get(field)!r} there and "
+                f"{fingerprint.get(field)!r} here: give another file, or remove this one"
+            )
 
 
 def _is_torn_header(content: bytes) -> bool:

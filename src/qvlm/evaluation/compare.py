@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ def paired_difference(
     second: Mapping[str, str],
     *,
     task: str = "scienceqa",
+    parser: str | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> PairedDifference:
@@ -30,31 +32,40 @@ def paired_difference(
         first: key -> answer of the first model (see `read_answers`).
         second: key -> answer of the second model.
         task: whose parser reads the answers.
+        parser: which of its parsers; None = its first.
         resamples: bootstrap draws.
         seed: of the draws.
 
     Raises:
-        DataError: there are no samples, a sample lacks an answer, or the task is unknown.
+        DataError: there are no samples, a sample lacks an answer, no answer is public, or the
+            task or the parser is unknown.
     """
     if not samples:
         raise DataError("there are no samples to compare on: give at least one")
-    scorer = load_task(task).load_scorer()
+    scorer = load_task(task).load_scorer(parser)
     before, after = (judge(samples, answers, scorer) for answers in (first, second))
-    steps = [int(after[key] is True) - int(before[key] is True) for key in before]
-    lost, won, count = steps.count(-1), steps.count(1), len(steps)
-    # Drawing whole samples with replacement = drawing how many were lost, won and unchanged.
-    rng = np.random.default_rng(seed)
-    shares = [lost / count, won / count, (count - lost - won) / count]
-    draws = rng.multinomial(count, shares, size=resamples)
-    low, high = np.percentile(100 * (draws[:, 1] - draws[:, 0]) / count, [2.5, 97.5])
+    if not before:
+        raise DataError("no sample has a public answer: compare on another split")
+    steps = np.array([(after[key] or 0.0) - (before[key] or 0.0) for key in sorted(before)])
+    lost, won, count = int((steps < 0).sum()), int((steps > 0).sum()), len(steps)
+    low, high = np.percentile(100 * _bootstrap(steps, resamples, seed), [2.5, 97.5])
     return PairedDifference(
         count=count,
         only_first=lost,
         only_second=won,
-        difference=100 * (won - lost) / count,
+        difference=100 * math.fsum(steps) / count,
         low=float(low),
         high=float(high),
         p_value=mcnemar(lost, won),
         resamples=resamples,
         seed=seed,
     )
+
+
+def _bootstrap(steps: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Means of samples drawn with replacement, [resamples]."""
+    # That is the same as drawing how often each distinct step occurs, of which there are few.
+    values, counts = np.unique(steps, return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(len(steps), counts / len(steps), size=resamples)
+    means: np.ndarray = draws @ values / len(steps)
+    return means

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from qvlm.artefacts.scores import GenerationSettings
+from qvlm.data.prompts import conversation_text
 from qvlm.data.sample import Sample
+from qvlm.errors import DataError
 
+Outcome = TypeVar("Outcome")
 MAX_PIXELS = 40_000_000
 
 
@@ -20,6 +23,9 @@ class Generator(Protocol):
 
     def generate(self, samples: Sequence[Sample]) -> list[str]:
         """Returns the answer to every sample, in the same order."""
+
+    def weigh(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
+        """Returns the log-probability per token of every choice of every sample."""
 
 
 class HuggingFaceGenerator:
@@ -53,16 +59,22 @@ class HuggingFaceGenerator:
         """Returns the answer to every sample, in the same order.
 
         Raises:
-            DataError: a sample does not fit the processor.
+            DataError: a sample does not fit the processor, or its prompt the model's positions.
             ImageError: an image cannot be used.
         """
-        answers: dict[int, str] = {}
-        for with_image in (True, False):
-            rows = [i for i, s in enumerate(samples) if (s.image is not None) == with_image]
-            if rows:
-                texts = self._generate_alike([samples[i] for i in rows])
-                answers.update(zip(rows, texts, strict=True))
-        return [answers[i] for i in range(len(samples))]
+        return _by_modality(samples, self._generate_alike)
+
+    def weigh(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
+        """Returns choice -> mean log-probability of its tokens, for every sample.
+
+        Raises:
+            DataError: a sample does not fit the processor, its prompt the model's positions, or
+                the samples of a batch differ in their choices.
+            ImageError: an image cannot be used.
+        """
+        if len({sample.choices for sample in samples}) > 1:
+            raise DataError("samples that are weighed together need the same choices")
+        return _by_modality(samples, self._weigh_alike)
 
     def _generate_alike(self, samples: Sequence[Sample]) -> list[str]:
         import torch
@@ -75,15 +87,52 @@ class HuggingFaceGenerator:
             max_pixels=self._settings.max_pixels or MAX_PIXELS,
             blank_images=self._settings.blank_images,
         )
-        device = next(self._model.parameters()).device
+        length = inputs["input_ids"].shape[1]
+        self._check_length(samples, length + self._settings.max_new_tokens)
         with torch.no_grad():
-            output = self._model.generate(
-                **{name: tensor.to(device) for name, tensor in inputs.items()},
-                generation_config=self._greedy(),
-            )
-        new = output[:, inputs["input_ids"].shape[1] :]
+            output = self._model.generate(**self._placed(inputs), generation_config=self._greedy())
+        new = output[:, length:]
         texts: list[str] = self._processor.tokenizer.batch_decode(new, skip_special_tokens=True)
         return texts
+
+    def _weigh_alike(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
+        import torch
+
+        from qvlm.artefacts.calibration import IGNORED
+        from qvlm.data.batches import option_batch
+
+        options = samples[0].choices
+        batch = option_batch(
+            samples,
+            options,
+            self._processor,
+            max_pixels=self._settings.max_pixels or MAX_PIXELS,
+            blank_images=self._settings.blank_images,
+        )
+        self._check_length(samples, batch.labels.shape[1])
+        with torch.no_grad():
+            logits = self._model(**self._placed(batch.inputs)).logits[:, :-1].float().cpu()
+        labels = batch.labels[:, 1:]
+        counts = labels != IGNORED
+        tokens = labels.clamp(min=0)[..., None]
+        chosen = logits.log_softmax(dim=-1).gather(-1, tokens)[..., 0] * counts
+        means = (chosen.sum(dim=1) / counts.sum(dim=1)).view(len(samples), len(options)).tolist()
+        return [dict(zip(options, row, strict=True)) for row in means]
+
+    def _placed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        device = next(self._model.parameters()).device
+        return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+    def _check_length(self, samples: Sequence[Sample], length: int) -> None:
+        """Raises where the longest of the samples does not fit the model's positions."""
+        config = self._model.config
+        limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
+        if limit is not None and length > limit:
+            longest = max(samples, key=lambda sample: len(conversation_text(sample)))
+            raise DataError(
+                f"sample {longest.key} or one beside it needs {length} positions, the model has "
+                f"{limit}: show fewer samples first or ask for shorter answers"
+            )
 
     def _greedy(self) -> Any:
         """Plain argmax: every setting that a model's own generation_config could bring is set."""
@@ -106,3 +155,15 @@ class HuggingFaceGenerator:
             eos_token_id=end,
             pad_token_id=pad if pad is not None else first_end,
         )
+
+
+def _by_modality(
+    samples: Sequence[Sample], ask: Callable[[Sequence[Sample]], list[Outcome]]
+) -> list[Outcome]:
+    """Asks samples with and without images apart; outcomes in the order of `samples`."""
+    outcomes: dict[int, Outcome] = {}
+    for with_image in (True, False):
+        rows = [i for i, sample in enumerate(samples) if bool(sample.images) == with_image]
+        if rows:
+            outcomes.update(zip(rows, ask([samples[i] for i in rows]), strict=True))
+    return [outcomes[i] for i in range(len(samples))]

@@ -8,8 +8,11 @@ Z95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 
 
-def wilson(correct: int, count: int) -> tuple[float, float]:
+def wilson(correct: float, count: int) -> tuple[float, float]:
     """95 % Wilson score interval of a share, both ends in [0, 1].
+
+    For part credits it is wider than need be: of all values in [0, 1] with the same mean, zeros
+    and ones vary most.
 
     Raises:
         ValueError: not 0 <= correct <= count, or count is 0.

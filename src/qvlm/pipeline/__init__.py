@@ -1,4 +1,4 @@
-"""The stages in order, behind six calls: quantize, load, evaluate, compare, analyze, bench.
+"""The stages in order, behind the public calls: quantize, load, evaluate, compare and the rest.
 
 The only package that imports every stage.
 """
@@ -6,8 +6,20 @@ The only package that imports every stage.
 from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.bench import FORMS, bench
 from qvlm.pipeline.compare import compare
-from qvlm.pipeline.evaluate import evaluate
+from qvlm.pipeline.evaluate import evaluate, is_first_process
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
+from qvlm.pipeline.score import score
 
-__all__ = ["FORMS", "analyze", "bench", "compare", "default_output", "evaluate", "load", "quantize"]
+__all__ = [
+    "FORMS",
+    "analyze",
+    "bench",
+    "compare",
+    "default_output",
+    "evaluate",
+    "is_first_process",
+    "load",
+    "quantize",
+    "score",
+]

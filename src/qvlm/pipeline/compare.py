@@ -9,11 +9,13 @@ from qvlm.artefacts import GuardOutcome
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
-from qvlm.data import Sample, open_source
+from qvlm.data import Sample, open_source, task_of
 from qvlm.errors import RecipeError, nearest
 from qvlm.evaluation import paired_difference
 from qvlm.evaluation.answers import read_answers
+from qvlm.evaluation.tasks import load_task
 from qvlm.pipeline.evaluate import evaluate
+from qvlm.pipeline.examples import differences_page
 from qvlm.pipeline.progress import Progress, prefixed, silent
 from qvlm.pipeline.quantize import quantize
 from qvlm.report import comparison_table, to_markdown
@@ -41,7 +43,8 @@ def compare(
     `methods` names those of `schemes.methods.METHODS` to run; it must hold the proposed one.
     All methods draw the same calibration samples, of which a search keeps some for its guard, and
     answer the same questions. The directory holds
-    `comparison.json`, `comparison.md`, and per method its run directory and answers.
+    `comparison.json`, `comparison.md`, `examples.html` (questions that full precision and the
+    proposed method differ on), and per method its run directory and answers.
 
     Raises:
         QvlmError: as in `quantize` and `evaluate`.
@@ -74,7 +77,9 @@ def compare(
             )
             answers[method] = read_answers(answers_file)
             rows.append(_row(method, result, scores))
-        rows = _with_float_bytes(_with_differences(rows, answers, open_source(data, split)))
+        samples = [s for s in open_source(data, split) if s.key in answers[PROPOSED]]
+        differing = _with_differences(rows, answers, samples, task_of(data))
+        rows = _with_float_bytes(differing)
         comparison = Comparison(
             title=f"{model}, {settings.name}",
             model=str(model),
@@ -82,6 +87,15 @@ def compare(
             rows=tuple(rows),
         )
         write_json(work / "comparison.json", comparison)
+        (work / "examples.html").write_text(
+            differences_page(
+                f"{model}, {settings.name}",
+                samples,
+                {name: answers[name] for name in (FULL_PRECISION, PROPOSED)},
+                load_task(task_of(data)).load_scorer(),
+            ),
+            encoding="utf-8",
+        )
         (work / "comparison.md").write_text(
             to_markdown(comparison_table(comparison.rows)), encoding="utf-8"
         )
@@ -129,15 +143,21 @@ def _note(guard: GuardOutcome | None) -> str:
 
 
 def _with_differences(
-    rows: list[ComparisonRow], answers: Mapping[str, Mapping[str, str]], samples: Sequence[Sample]
+    rows: list[ComparisonRow],
+    answers: Mapping[str, Mapping[str, str]],
+    samples: Sequence[Sample],
+    task: str,
 ) -> list[ComparisonRow]:
     """Every row but the proposed one's, with its paired difference to that one."""
-    scored = [sample for sample in samples if sample.key in answers[PROPOSED]]
     return [
         row
         if row.method == PROPOSED
         else row.model_copy(
-            update={"difference": paired_difference(scored, answers[PROPOSED], answers[row.method])}
+            update={
+                "difference": paired_difference(
+                    samples, answers[PROPOSED], answers[row.method], task=task
+                )
+            }
         )
         for row in rows
     ]

@@ -94,7 +94,7 @@ class OptimizedTowers:
                 stats,
                 before,
                 lambda: (stats, dependency),  # the study looks again by itself
-                lambda stage, done, total: tell(stage, done, total),
+                lambda stage, done, total, _note="": tell(stage, done, total),
             )
             self._kept[key] = trained.tensors
         return self._kept[key], before

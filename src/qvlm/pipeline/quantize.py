@@ -61,8 +61,8 @@ def quantize(
     Args:
         model: `pico-llava`, a directory or a hub id.
         recipe: preset name, YAML file or Recipe.
-        calibration: data source of samples, `picoscience`, `scienceqa:DIRECTORY`, `smolqa` or
-            `smolqa:DIRECTORY`; its training split is used.
+        calibration: data source of samples, `picoscience`, `smolqa` or `NAME:PATH` with a name
+            of `qvlm.data.sources.SOURCES`; its training split is used.
         output: directory to create; by default MODEL-RECIPE in the current directory.
         overrides: `field=value` changes of the recipe.
         overwrite: replace an existing output.

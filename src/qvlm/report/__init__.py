@@ -3,12 +3,13 @@
 from qvlm.report.analysis import correlations_table, points_table
 from qvlm.report.layout import to_markdown
 from qvlm.report.result import blocks_table, layers_table, summary_table
-from qvlm.report.scores import comparison_table, scores_table
+from qvlm.report.scores import comparison_table, differences_table, scores_table
 
 __all__ = [
     "blocks_table",
     "comparison_table",
     "correlations_table",
+    "differences_table",
     "layers_table",
     "points_table",
     "scores_table",

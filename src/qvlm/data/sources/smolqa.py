@@ -41,7 +41,7 @@ def read(fashion: Path | None, split: str) -> list[Sample]:
                 grade="",
                 topic=record["kind"],
                 split=split,
-                open=record["open"],
+                wording="plain" if record["open"] else "letter",
             )
             for record in records
         ]

@@ -5,27 +5,35 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, cast
 
 import yaml
+from pydantic import Field
 
-from qvlm.data.sample import Sample
+from qvlm.data.sample import Wording
 from qvlm.errors import DataError, nearest
+from qvlm.evaluation.tasks.scorer import Scorer
 from qvlm.schemes.layer import Frozen
 
 FOLDER = Path(__file__).resolve().parent
 
 
-class Scorer(Protocol):
-    """What a task's scorer module offers."""
+class Prompt(Frozen):
+    """One of several ways in which a task can be put."""
 
-    COLUMNS: tuple[str, ...]
+    max_new_tokens: int
+    source: str
+    parser: str | None = None
+    """That reads its answers, if not the task's first."""
 
-    def parse(self, text: str, sample: Sample) -> int | None:
-        """Index of the sample's choice that an answer names, or None."""
 
-    def columns(self, sample: Sample) -> tuple[str, ...]:
-        """Columns that a sample counts in, out of `COLUMNS`."""
+class Submission(Frozen):
+    """How a challenge's server wants its answers: a JSON list of `{id, "answer"}`."""
+
+    id: str
+    """Name of the field of the id."""
+    number: bool
+    """True where the id is written as a number."""
 
 
 class Task(Frozen):
@@ -38,20 +46,79 @@ class Task(Frozen):
     aliases: tuple[str, ...] = ()
     """Other data sets that are scored by the same rules, under their own name."""
     scorer: str
-    """Module of the scorer."""
-    max_new_tokens: int
+    """Module and class of the scorer, `module:Class`."""
+    mode: Literal["generate", "options"] = "generate"
+    """Answers are generated, or chosen among a sample's choices by log-probability."""
+    parsers: tuple[str, ...]
+    """Ways to read answers; the first one is used unless another is named."""
+    prompts: dict[Wording, Prompt] = Field(default_factory=dict)
+    """Ways to put the questions, the first one unless another is named; empty: as the data does."""
+    max_new_tokens: int = 8
+    """Where there are no `prompts`."""
+    submission: Submission | None = None
     policy: str
-    prompt: str
+    """What an unparsed answer counts as; `{parser}` stands for the name of the parser."""
     source: str
 
-    def load_scorer(self) -> Scorer:
-        """Imports the scorer."""
-        return cast(Scorer, importlib.import_module(self.scorer))
+    def load_scorer(self, parser: str | None = None) -> Scorer:
+        """Imports the scorer.
+
+        Raises:
+            DataError: there is no such parser.
+        """
+        module, _, kind = self.scorer.partition(":")
+        cls = cast(type[Scorer], getattr(importlib.import_module(module), kind))
+        return cls(self.choose_parser(parser))
+
+    def choose_parser(self, name: str | None, prompt: str | None = None) -> str:
+        """Returns a parser by name, by default that of the prompt or the first.
+
+        Raises:
+            DataError: there is no such parser.
+        """
+        if name is None:
+            chosen = self.prompts[self.choose_prompt(prompt)].parser if self.prompts else None
+            return chosen or self.parsers[0]
+        return _known("parser", name, self.parsers, self.name)
+
+    def policy_of(self, parser: str) -> str:
+        """Returns what is said of scores that a parser gave."""
+        return self.policy.replace("{parser}", parser)
+
+    def check_column(self, name: str, scorer: Scorer) -> None:
+        """Raises DataError where the task has no such column."""
+        _known("column", name, scorer.COLUMNS, self.name)
+
+    def choose_prompt(self, name: str | None) -> Wording:
+        """Returns one of `prompts` by name, by default the first.
+
+        Raises:
+            DataError: there is no such prompt.
+        """
+        known = tuple(self.prompts)
+        return known[0] if name is None else cast(Wording, _known("prompt", name, known, self.name))
+
+    def length(self, prompt: str | None) -> int:
+        """Returns the most tokens of an answer."""
+        return (
+            self.prompts[self.choose_prompt(prompt)].max_new_tokens
+            if self.prompts
+            else (self.max_new_tokens)
+        )
+
+
+def _known(what: str, name: str, known: tuple[str, ...], task: str) -> str:
+    if name not in known:
+        raise DataError(
+            f"task '{task}' has no {what} '{name}'{nearest(name, known)}: "
+            f"it has {', '.join(known) or 'one only, without a name'}"
+        )
+    return name
 
 
 @cache
 def _tasks() -> dict[str, Task]:
-    tasks = {}
+    tasks: dict[str, Task] = {}
     for path in sorted(FOLDER.glob("*/task.yaml")):
         task = Task.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         for name in (task.name, *task.aliases):

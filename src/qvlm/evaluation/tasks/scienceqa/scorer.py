@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import re
+from typing import ClassVar
 
-from qvlm.data.sample import LETTERS, Sample
-
-COLUMNS: tuple[str, ...] = ("NAT", "SOC", "LAN", "TXT", "IMG", "NO", "G1-6", "G7-12")
+from qvlm.data.sample import Sample
+from qvlm.evaluation.tasks import letters
+from qvlm.evaluation.tasks.scorer import Scorer
 
 _SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 _GRADES = {f"grade{n}": "G1-6" if n <= 6 else "G7-12" for n in range(1, 13)}
-_SENTENCE = re.compile(r"The answer is ([A-Z])\.")
 
 
-def parse(text: str, sample: Sample) -> int | None:
-    """Returns the index of the sample's choice that an answer names, or None (LLaVA-1.5's rule)."""
-    letters = LETTERS[: len(sample.choices)]
-    answer = text.strip()
-    if len(answer) == 1:
-        letter = answer
-    elif answer[1:3] == ". " and answer[0] in letters:
-        letter = answer[0]
-    else:
-        found = _SENTENCE.findall(answer)
-        letter = found[0] if len(found) == 1 else ""
-    return letters.index(letter) if letter and letter in letters else None
+class ScienceQA(Scorer):
+    """Letters; columns by subject, context and grade."""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("NAT", "SOC", "LAN", "TXT", "IMG", "NO", "G1-6", "G7-12")
 
-def columns(sample: Sample) -> tuple[str, ...]:
-    """Returns the columns of a sample; TXT and IMG overlap."""
-    subject = _SUBJECTS.get(sample.subject)
-    grade = _GRADES.get(sample.grade)
-    has_image = sample.image is not None
-    context = [
-        name
-        for name, member in (
-            ("TXT", bool(sample.hint)),
-            ("IMG", has_image),
-            ("NO", not sample.hint and not has_image),
-        )
-        if member
-    ]
-    return tuple(name for name in (subject, *context, grade) if name)
+    def credit(self, text: str, sample: Sample) -> float | None:
+        """Returns 1 for the right letter, 0 for another one, None where there is none."""
+        choice = letters.choice_of(text, len(sample.choices), self.parser)
+        return None if choice is None else float(choice == sample.answer)
+
+    def columns(self, sample: Sample) -> tuple[str, ...]:
+        """Returns the columns of a sample; TXT and IMG overlap."""
+        subject = _SUBJECTS.get(sample.subject)
+        grade = _GRADES.get(sample.grade)
+        has_image = sample.image is not None
+        context = [
+            name
+            for name, member in (
+                ("TXT", bool(sample.hint)),
+                ("IMG", has_image),
+                ("NO", not sample.hint and not has_image),
+            )
+            if member
+        ]
+        return tuple(name for name in (subject, *context, grade) if name)

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from qvlm.data.sample import Sample
-from qvlm.evaluation.tasks.scienceqa import scorer as letters
-
-COLUMNS: tuple[str, ...] = ("CLOTHING", "ATTRIBUTES", "CHOICE")
-
-
-def normalise(text: str) -> str:
-    """Returns the text in lower case, without blanks around it and without a final period."""
-    return text.strip().lower().removesuffix(".").rstrip()
+from qvlm.evaluation.tasks import letters
+from qvlm.evaluation.tasks.exact_match.scorer import normalise
+from qvlm.evaluation.tasks.scorer import Scorer
 
 
-def parse(text: str, sample: Sample) -> int | None:
-    """Returns the index of the choice that an answer names, or None.
+class SmolQA(Scorer):
+    """Exact match of open answers, letters of multiple choice."""
 
-    An open question's answer must equal a possible answer, both normalised; a multiple-choice
-    question's is read by ScienceQA's rule.
-    """
-    if not sample.open:
-        return letters.parse(text, sample)
-    answers = [normalise(choice) for choice in sample.choices]
-    given = normalise(text)
-    return answers.index(given) if given in answers else None
+    COLUMNS: ClassVar[tuple[str, ...]] = ("CLOTHING", "ATTRIBUTES", "CHOICE")
 
+    def credit(self, text: str, sample: Sample) -> float | None:
+        """Returns 1 or 0, or None where the answer is none of the possible ones."""
+        if not sample.open:
+            choice = letters.choice_of(text, len(sample.choices), self.parser)
+            return None if choice is None else float(choice == sample.answer)
+        possible = [normalise(choice) for choice in sample.choices]
+        given = normalise(text)
+        return float(possible.index(given) == sample.answer) if given in possible else None
 
-def columns(sample: Sample) -> tuple[str, ...]:
-    """Returns the one column of a sample's group."""
-    name = sample.subject.upper()
-    return (name,) if name in COLUMNS else ()
+    def columns(self, sample: Sample) -> tuple[str, ...]:
+        """Returns the one column of a sample's group."""
+        name = sample.subject.upper()
+        return (name,) if name in self.COLUMNS else ()

@@ -1,0 +1,124 @@
+"""Asks a model every question once, batch by batch, and keeps the answers as they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from qvlm.data.prompts import conversation_text
+from qvlm.data.sample import Sample
+from qvlm.errors import ArtefactError, OutputError
+from qvlm.evaluation.answers import AnswersFile, Fingerprint, read_answers
+from qvlm.evaluation.shards import Shard, merge_parts
+
+Ask = Callable[[Sequence[Sample]], list[str]]
+Told = Callable[[Mapping[str, str], int], None]
+"""Gets the answers that are new, and how many this process will have in the end."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What asking gave.
+
+    Attributes:
+        texts: key -> answer.
+        resumed: how many answers came from the file.
+        seconds: spent in the model by this process.
+    """
+
+    texts: dict[str, str]
+    resumed: int
+    seconds: float
+
+
+def ask_all(
+    ask: Ask,
+    samples: Sequence[Sample],
+    batch_size: int,
+    path: Path | None,
+    fingerprint: Fingerprint,
+    shard: Shard,
+    told: Told,
+) -> Asked:
+    """Returns the answers to all samples, whichever process asked.
+
+    Args:
+        ask: answers one batch.
+        samples: distinct.
+        batch_size: most samples in a batch.
+        path: file of the answers; None keeps them in memory.
+        fingerprint: of the run that the answers belong to.
+        shard: which part of the batches this process asks.
+        told: called at the start with what was known, and after every batch.
+
+    Raises:
+        OutputError: the answers cannot be written or are of another run, or several processes
+            have no file.
+        ArtefactError: the file of answers is corrupt.
+    """
+    if path is None and shard.count > 1:
+        raise OutputError("several processes need a file to put their answers together in: name it")
+    batches = list(batches_of(samples, batch_size))
+    order = [sample.key for batch in batches for sample in batch]
+    known = {} if path is None else _known(path, fingerprint, order, shard)
+    mine = shard.share(batches)
+    texts = {s.key: known[s.key] for batch in mine for s in batch if s.key in known}
+    total, seconds = sum(map(len, mine)), 0.0
+    told(texts, total)
+    with ExitStack() as stack:
+        kept = None
+        if path is not None:
+            kept = stack.enter_context(AnswersFile(shard.file(path), fingerprint))
+        for batch in mine:
+            missing = [sample for sample in batch if sample.key not in texts]
+            if not missing:
+                continue
+            # The whole batch is asked again, so that a resumed run computes what an
+            # undisturbed one does, to the bit.
+            begin = time.perf_counter()
+            given = dict(zip((s.key for s in batch), ask(batch), strict=True))
+            seconds += time.perf_counter() - begin
+            new = {sample.key: given[sample.key] for sample in missing}
+            if kept is not None:
+                kept.append(new.items())
+            texts.update(new)
+            told(new, total)
+    if path is not None and shard.count > 1:
+        texts = _together(path, fingerprint, order, shard)
+    return Asked(texts, len(known), seconds)
+
+
+def batches_of(samples: Sequence[Sample], batch_size: int) -> Iterator[list[Sample]]:
+    """Yields batches of one modality and of similar length, whatever the order of `samples`."""
+    for with_image in (True, False):
+        group = [sample for sample in samples if bool(sample.images) == with_image]
+        group.sort(key=lambda sample: (len(conversation_text(sample)), sample.key))
+        for start in range(0, len(group), batch_size):
+            yield group[start : start + batch_size]
+
+
+def _known(
+    path: Path, fingerprint: Fingerprint, order: Sequence[str], shard: Shard
+) -> dict[str, str]:
+    """Answers of an earlier run, parts of killed processes included."""
+    known = _together(path, fingerprint, order, shard)
+    strangers = known.keys() - set(order)
+    if strangers:
+        raise ArtefactError(
+            f"answers '{path}' are corrupt: they hold '{min(strangers)}', which was not asked"
+        )
+    return known
+
+
+def _together(
+    path: Path, fingerprint: Fingerprint, order: Sequence[str], shard: Shard
+) -> dict[str, str]:
+    """Puts the parts of all processes into the file and returns all answers, in every process."""
+    shard.wait()
+    if shard.first:
+        merge_parts(path, fingerprint, order)
+    shard.wait()
+    return read_answers(path)

@@ -1,0 +1,1 @@
+"""Exact match: see README.md beside this file."""

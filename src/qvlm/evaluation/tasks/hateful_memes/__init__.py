@@ -1,0 +1,1 @@
+"""Hateful Memes: see README.md beside this file."""

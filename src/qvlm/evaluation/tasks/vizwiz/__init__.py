@@ -1,0 +1,1 @@
+"""VizWiz: see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""VQAv2: see README.md beside this file."""
