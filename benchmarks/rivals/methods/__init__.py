@@ -1,0 +1,53 @@
+"""The methods that are set side by side, by name; a method's file is imported when it runs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rival import Case, Outcome
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes:
+        module: file in this folder; it has a function `quantize(case) -> Outcome`.
+        library: what does the work.
+        draws: whether the calibration samples or a seed matter; else one seed is enough.
+    """
+
+    module: str
+    library: str
+    draws: bool = True
+
+    def load(self) -> Callable[[Case], Outcome]:
+        """Imports the method, and with it its library."""
+        function: Callable[[Case], Outcome] = importlib.import_module(
+            f"methods.{self.module}"
+        ).quantize
+        return function
+
+
+METHODS = {
+    "RTN per token": Method("rtn", "llm-compressor", draws=False),
+    "ZeroQuant-V2": Method("zeroquant", "qvlm", draws=False),
+    "QLoRA (NF4)": Method("qlora", "bitsandbytes"),
+    "AWQ": Method("awq", "llm-compressor"),
+    "SmoothQuant": Method("smoothquant", "llm-compressor"),
+    "GPTQ": Method("gptq", "llm-compressor"),
+    "QuIP": Method("quip", "llm-compressor", draws=False),
+    "QuIP + GPTQ": Method("quip_gptq", "llm-compressor"),
+    "SpinQuant": Method("spinquant", "llm-compressor", draws=False),
+    "SpinQuant + GPTQ": Method("spinquant_gptq", "llm-compressor"),
+    "AutoRound": Method("autoround", "auto-round"),
+    "qvlm RTN static": Method("qvlm_static", "qvlm"),
+    "qvlm layer-wise": Method("qvlm_layerwise", "qvlm"),
+    "qvlm paper's letter": Method("qvlm_paper", "qvlm"),
+    "qvlm": Method("qvlm_preset", "qvlm"),
+}
+"""Name -> method, in the order of the tables."""
