@@ -110,9 +110,7 @@ def _size(case: Case, outcome: Outcome, name: str) -> dict[str, Any]:
     return {"checkpoint_bytes": size, "checkpoint": "computed from bits"}
 
 
-def _answers(
-    request: Request, model: Any, processor: Any, samples: list[Sample]
-) -> dict[str, Any]:
+def _answers(request: Request, model: Any, processor: Any, samples: list[Sample]) -> dict[str, Any]:
     """Accuracy by greedy generation, and perplexity on text where it is asked for."""
     scores = evaluate(
         HuggingFaceGenerator(model, processor),

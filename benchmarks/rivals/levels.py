@@ -48,11 +48,7 @@ def count_levels(model: Any, paths: Sequence[str], batch: Batch, outcome: Outcom
         NotQuantizedError: more values than 2^bits, or a linear was not reached.
     """
     watch = _Watch(outcome)
-    handles = [
-        handle
-        for path in paths
-        for handle in watch.follow(path, model.get_submodule(path))
-    ]
+    handles = [handle for path in paths for handle in watch.follow(path, model.get_submodule(path))]
     with watch:
         model(**batch.inputs, use_cache=False)
     for handle in handles:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -92,7 +91,7 @@ def write(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     new.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(new, path)
+    new.replace(path)
 
 
 def _record(path: Path, setting: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,10 @@ def quantize(case: Case) -> Outcome:
     tokenizer = case.loaded.processor.tokenizer
     samples = padded(embedded_samples(case), tokenizer.pad_token_id)
     batches = [
-        {key: torch.cat([s[key] for s in samples[start : start + BATCH_SIZE]]) for key in samples[0]}
+        {
+            key: torch.cat([s[key] for s in samples[start : start + BATCH_SIZE]])
+            for key in samples[0]
+        }
         for start in range(0, len(samples), BATCH_SIZE)
     ]
     with tempfile.TemporaryDirectory() as folder:
