@@ -106,7 +106,7 @@ def _size(case: Case, outcome: Outcome, name: str) -> dict[str, Any]:
     if outcome.checkpoint_bytes is not None:
         return {"checkpoint_bytes": outcome.checkpoint_bytes, "checkpoint": "saved"}
     original = load_model(name).model
-    size = computed_bytes(case, outcome, original, float_bytes(original))
+    size = computed_bytes(case, outcome, original)
     return {"checkpoint_bytes": size, "checkpoint": "computed from bits"}
 
 

@@ -86,8 +86,6 @@ def compress(case: Case, modifiers: Sequence[Any], *, data: bool) -> None:
             recipe=list(modifiers),
             **arguments,
         )
-    case.model.lm_head = view.lm_head  # a rotation unties it from the embeddings
-    case.model.model.language_model.embed_tokens = view.model.embed_tokens
 
 
 def outcome(case: Case, notes: str = "") -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rival import Case, Outcome
 from torch import nn
 
@@ -11,17 +13,18 @@ ZERO_POINT_AND_SCALE = 5
 """Bytes per channel of a static activation grid: a float32 scale, a uint8 zero point."""
 
 
-def computed_bytes(case: Case, outcome: Outcome, model: nn.Module, float_bytes: int) -> int:
+def computed_bytes(case: Case, outcome: Outcome, model: nn.Module) -> int:
     """Bytes of all weights: quantized linears at their stated bits, the rest as it is.
 
     Args:
-        case: names the preset that the surroundings' bits come from.
+        case: its quantized model, and the preset that the surroundings' bits come from.
         outcome: the language model's bits.
-        model: any full-precision copy of the model.
-        float_bytes: of all its weights.
+        model: a full-precision copy of the model.
     """
     model_map = describe(model, case.recipe)
-    total = float(float_bytes)
+    total = float(float_bytes(model))
+    if _is_tied(model) and not _is_tied(case.model):  # as a rotation leaves it
+        total += case.model.lm_head.weight.nbytes
     for site in model_map.sites:
         inside = site.tower == "language"
         scheme = case.recipe.tower_scheme(site.tower)
@@ -39,6 +42,10 @@ def computed_bytes(case: Case, outcome: Outcome, model: nn.Module, float_bytes: 
             total -= weight.nbytes
             total += weight.numel() * (bits + scale_bits / group) / 8
     return round(total)
+
+
+def _is_tied(model: Any) -> bool:
+    return model.lm_head.weight is model.get_input_embeddings().weight
 
 
 def float_bytes(model: nn.Module) -> int:
