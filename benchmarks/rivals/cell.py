@@ -44,6 +44,7 @@ class Request:
         method: a name in `METHODS`, or `FULL_PRECISION`.
         width: preset name; of full precision, none.
         seed: of the calibration draw.
+        samples: how many are drawn.
         split: of the questions.
         questions: how many, drawn by seed 0.
         text: whether perplexity on plain text is measured.
@@ -55,6 +56,7 @@ class Request:
     method: str
     width: str | None
     seed: int
+    samples: int
     split: str
     questions: int
     text: bool
@@ -64,13 +66,13 @@ class Request:
 def measure(request: Request) -> dict[str, Any]:
     """The cell's figures, or why there are none."""
     torch.set_flush_denormal(True)
-    samples = choose(open_source(request.source, request.split), request.questions, seed=0)
+    asked = choose(open_source(request.source, request.split), request.questions, seed=0)
     if request.width is None:
         loaded = load_model(request.model)
-        write_reference(Path(request.reference), loaded.model, loaded.processor, samples)
+        write_reference(Path(request.reference), loaded.model, loaded.processor, asked)
         figures = {"checkpoint_bytes": float_bytes(loaded.model), "checkpoint": "saved"}
-        return figures | _answers(request, loaded.model, loaded.processor, samples)
-    case = Case(request.model, request.source, request.width, request.seed)
+        return figures | _answers(request, loaded.model, loaded.processor, asked)
+    case = Case(request.model, request.source, request.width, request.seed, request.samples)
     start = time.perf_counter()
     try:
         outcome = METHODS[request.method].load()(case)
@@ -87,9 +89,9 @@ def measure(request: Request) -> dict[str, Any]:
     paths = [path for site in case.language.sites for path in site.linears]
     figures["levels"] = asdict(count_levels(model, paths, case.batches[0], outcome))
     figures |= _size(case, outcome, request.model)
-    figures |= _answers(request, model, case.loaded.processor, samples)
+    figures |= _answers(request, model, case.loaded.processor, asked)
     reference = Path(request.reference)
-    figures["kl"] = divergence(reference, model, case.loaded.processor, samples)
+    figures["kl"] = divergence(reference, model, case.loaded.processor, asked)
     return figures
 
 
@@ -110,11 +112,11 @@ def _size(case: Case, outcome: Outcome, name: str) -> dict[str, Any]:
     return {"checkpoint_bytes": size, "checkpoint": "computed from bits"}
 
 
-def _answers(request: Request, model: Any, processor: Any, samples: list[Sample]) -> dict[str, Any]:
+def _answers(request: Request, model: Any, processor: Any, asked: list[Sample]) -> dict[str, Any]:
     """Accuracy by greedy generation, and perplexity on text where it is asked for."""
     scores = evaluate(
         HuggingFaceGenerator(model, processor),
-        samples,
+        asked,
         task=task_of(request.source),
         model_fingerprint=f"{request.model} {request.method} {request.width} {request.seed}",
     )

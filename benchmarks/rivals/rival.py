@@ -41,7 +41,7 @@ class Case:
     source: str
     width: str
     seed: int
-    count: int = 64
+    count: int
     load_seconds: float = 0.0
 
     @cached_property

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         "model": args.model,
         "source": args.source.partition(":")[0],
         "split": args.split,
+        "samples": args.samples,
         "questions": args.questions,
         "text": args.text,
     }
@@ -134,6 +135,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), type=_method)
     parser.add_argument("--widths", nargs="+", default=list(WIDTHS), choices=WIDTHS)
     parser.add_argument("--seeds", nargs="+", default=[0, 1, 2], type=int)
+    parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--split", default="test")
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--text", action="store_true", help="perplexity on plain text as well")

@@ -56,7 +56,8 @@ def _setting(record: dict[str, Any]) -> Lines:
     libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
     yield f"### {record['model']}\n"
     yield (
-        f"{record['questions']} questions of {record['source']} ({record['split']}), greedy. "
+        f"{record['samples']} calibration samples; {record['questions']} questions of "
+        f"{record['source']} ({record['split']}), greedy. "
         f"{machine['processor']}, {machine['threads']} thread(s) per process; {libraries}.\n"
     )
 
