@@ -8,8 +8,8 @@ Started by `run.py`, which knows the fields (`Request`).
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -72,10 +72,17 @@ def measure(request: Request) -> dict[str, Any]:
         write_reference(Path(request.reference), loaded.model, loaded.processor, asked)
         figures = {"checkpoint_bytes": float_bytes(loaded.model), "checkpoint": "saved"}
         return figures | _answers(request, loaded.model, loaded.processor, asked)
-    case = Case(request.model, request.source, request.width, request.seed, request.samples)
+    with tempfile.TemporaryDirectory() as folder:
+        return _cell(request, request.width, asked, Path(folder))
+
+
+def _cell(request: Request, width: str, asked: list[Sample], folder: Path) -> dict[str, Any]:
+    """Quantizes, checks and measures one model."""
+    case = Case(request.model, request.source, width, request.seed, request.samples, folder)
+    quantize = METHODS[request.method].load()
     start = time.perf_counter()
     try:
-        outcome = METHODS[request.method].load()(case)
+        outcome = quantize(case)
     except NotApplicableError as reason:
         return {"not_applicable": str(reason)}
     seconds = time.perf_counter() - start - case.load_seconds
@@ -100,7 +107,6 @@ def _model(case: Case, outcome: Outcome) -> Any:
     if outcome.directory is None:
         return case.model
     model, _ = qvlm.load(outcome.directory, "simulated")
-    shutil.rmtree(outcome.directory.parent)
     return model
 
 

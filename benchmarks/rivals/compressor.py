@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,29 +61,26 @@ def compress(case: Case, modifiers: Sequence[Any], *, data: bool) -> None:
 
     logger.disable("llmcompressor")
     logging.getLogger("compressed_tensors").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
-        view = language_view(case, Path(folder))
-        arguments: dict[str, Any] = {"pipeline": "datafree"}
-        if data:
-            samples = embedded_samples(case)
-            for sample in samples:
-                del sample["input_ids"]
-            loader = torch.utils.data.DataLoader(
-                samples, batch_size=None, shuffle=False, num_workers=0
-            )
-            arguments = {
-                "pipeline": "sequential",
-                "dataset": loader,
-                "num_calibration_samples": len(samples),
-                "sequential_targets": ["LlamaDecoderLayer"],
-            }
-        torch.manual_seed(case.seed)
-        oneshot(
-            model=view,
-            processor=case.loaded.processor.tokenizer,
-            recipe=list(modifiers),
-            **arguments,
-        )
+    view = language_view(case)
+    arguments: dict[str, Any] = {"pipeline": "datafree"}
+    if data:
+        samples = embedded_samples(case)
+        for sample in samples:
+            del sample["input_ids"]
+        loader = torch.utils.data.DataLoader(samples, batch_size=None, shuffle=False, num_workers=0)
+        arguments = {
+            "pipeline": "sequential",
+            "dataset": loader,
+            "num_calibration_samples": len(samples),
+            "sequential_targets": ["LlamaDecoderLayer"],
+        }
+    torch.manual_seed(case.seed)
+    oneshot(
+        model=view,
+        processor=case.loaded.processor.tokenizer,
+        recipe=list(modifiers),
+        **arguments,
+    )
 
 
 def outcome(case: Case, notes: str = "") -> Outcome:

@@ -9,7 +9,6 @@ would feed it: text and image tokens alike.
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +16,11 @@ from rival import Case
 from torch.nn import functional as F
 
 
-def language_view(case: Case, folder: Path) -> Any:
-    """Returns the causal language model; changing it changes the case's model.
+def language_view(case: Case) -> Any:
+    """Returns the causal language model of a LLaVA around a Llama.
 
-    Args:
-        case: its model is a LLaVA around a Llama.
-        folder: gets the view's config, since the libraries read it from a directory.
+    Changing it changes the case's model. Its config goes into the case's folder, since the
+    libraries read it from a directory.
     """
     from transformers import LlamaForCausalLM
 
@@ -34,8 +32,8 @@ def language_view(case: Case, folder: Path) -> Any:
         view = LlamaForCausalLM(config)
     view.model = outer.model.language_model
     view.lm_head = outer.lm_head
-    config.save_pretrained(folder)
-    view.config._name_or_path = str(folder)
+    config.save_pretrained(case.folder)
+    view.config._name_or_path = str(case.folder)
     view.config.tie_word_embeddings = outer.lm_head.weight is view.model.embed_tokens.weight
     return view.eval()
 

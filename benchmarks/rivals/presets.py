@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from rival import Case, Outcome
 
 from qvlm import pipeline
@@ -17,7 +14,7 @@ NO_QUANTIZATION = ("load", "export")
 
 def run(case: Case, recipe: Recipe, notes: str) -> Outcome:
     """Quantizes by a recipe; the samples are those of the case, since the draw is the same."""
-    directory = Path(tempfile.mkdtemp(prefix="qvlm-rivals-")) / "run"
+    directory = case.folder / "run"
     result = pipeline.quantize(case.name, recipe, case.source, directory)
     drawn = {sample.key for sample in case.samples}
     used = {*result.calibration_ids, *result.guard_ids}

@@ -34,6 +34,7 @@ class Case:
         width: name of the qvlm preset whose bits and weight grid everyone uses.
         seed: of the draw of the samples, and of whatever a method draws.
         count: of the samples.
+        folder: for files of a method; gone when the cell is done.
         load_seconds: spent reading the model; no part of quantizing it.
     """
 
@@ -42,6 +43,7 @@ class Case:
     width: str
     seed: int
     count: int
+    folder: Path
     load_seconds: float = 0.0
 
     @cached_property

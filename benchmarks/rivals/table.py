@@ -122,22 +122,32 @@ def _perplexities(record: dict[str, Any]) -> Lines:
 
 
 def _remarks(record: dict[str, Any]) -> Lines:
-    """What each method is, where it has no figure and why."""
+    """Where each method worked, what is peculiar to it, and why a figure is missing."""
     yield f"**What was quantized, {record['model']}**\n"
+    places: dict[str, list[str]] = {}
+    remarks = []
     for method in _methods(record):
-        by_width = record["cells"][method]
-        runs = [run for width in WIDTHS for run in by_width.get(width, {}).values()]
-        notes = dict.fromkeys(run["notes"] for run in runs if run.get("notes"))
-        places = dict.fromkeys(run["where"] for run in runs if "where" in run)
-        parts = [f"{METHODS[method].library}", *places, *notes]
+        parts: dict[str, None] = {}
         for width in WIDTHS:
-            for run in by_width.get(width, {}).values():
-                if "not_applicable" in run:
-                    parts.append(f"no {width.upper()}: {run['not_applicable']}")
-                if "error" in run:
-                    parts.append(f"{width.upper()} failed: {run['error']}")
-        yield f"- *{method}*: {'; '.join(dict.fromkeys(parts))}."
+            for run in record["cells"][method].get(width, {}).values():
+                if "where" in run and method not in places.setdefault(run["where"], []):
+                    places[run["where"]].append(method)
+                parts |= dict.fromkeys(_remark(width.upper(), run))
+        if parts:
+            remarks.append(f"- *{method}* ({METHODS[method].library}): {'; '.join(parts)}.")
+    for where, methods in places.items():
+        yield f"- {', '.join(methods)}: {where}."
+    yield from remarks
     yield ""
+
+
+def _remark(width: str, run: dict[str, Any]) -> Lines:
+    if run.get("notes"):
+        yield run["notes"]
+    if "not_applicable" in run:
+        yield f"no {width}: {run['not_applicable']}"
+    if "error" in run:
+        yield f"{width} failed: {run['error']}"
 
 
 def _cells(record: dict[str, Any]) -> Iterator[tuple[str, str, Runs]]:

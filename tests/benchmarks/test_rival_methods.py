@@ -10,17 +10,15 @@ from levels import NotQuantizedError, count_levels
 from methods import METHODS
 from rival import Case, NotApplicableError, Outcome
 
-EXTRA = {"llm-compressor": "llmcompressor", "auto-round": "auto_round"}
-"""Import names where they differ from the library's."""
-
 # What the libraries warn of is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def case_of(tiny_model: Path, questions: Path):
+def case_of(tiny_model: Path, questions: Path, tmp_path: Path):
     def build(width: str) -> Case:
-        return Case(str(tiny_model), f"scienceqa:{questions}", width, seed=0, count=8)
+        source = f"scienceqa:{questions}"
+        return Case(str(tiny_model), source, width, seed=0, count=8, folder=tmp_path)
 
     return build
 
@@ -30,10 +28,8 @@ def linears(case: Case) -> list[str]:
 
 
 def quantized(method: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    library = METHODS[method].library
-    if library != "qvlm":
-        pytest.importorskip(EXTRA.get(library, library))
-    if library == "auto-round":
+    pytest.importorskip(METHODS[method].library)
+    if method == "AutoRound":
         import methods.autoround
 
         monkeypatch.setattr(methods.autoround, "STEPS", 3)

@@ -60,8 +60,8 @@ def test_rows_have_means_and_intervals(record):
 
 def test_what_is_missing_is_said(record):
     text = table.section([record])
-    assert "- *GPTQ*: llm-compressor; language model; W8A8 failed: MemoryError." in text
-    assert "- *SmoothQuant*: llm-compressor; no W4A16: floats." in text
+    assert "- *GPTQ* (llmcompressor): W8A8 failed: MemoryError." in text
+    assert "- *SmoothQuant* (llmcompressor): no W4A16: floats." in text
 
 
 def test_a_page_without_markers_is_left_alone(tmp_path, monkeypatch):

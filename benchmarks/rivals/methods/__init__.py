@@ -17,7 +17,7 @@ class Method:
 
     Attributes:
         module: file in this folder; it has a function `quantize(case) -> Outcome`.
-        library: what does the work.
+        library: what does the work; its import name.
         draws: whether the calibration samples or a seed matter; else one seed is enough.
     """
 
@@ -26,7 +26,8 @@ class Method:
     draws: bool = True
 
     def load(self) -> Callable[[Case], Outcome]:
-        """Imports the method, and with it its library."""
+        """Imports the method and its library."""
+        importlib.import_module(self.library)
         function: Callable[[Case], Outcome] = importlib.import_module(
             f"methods.{self.module}"
         ).quantize
@@ -34,17 +35,17 @@ class Method:
 
 
 METHODS = {
-    "RTN per token": Method("rtn", "llm-compressor", draws=False),
+    "RTN per token": Method("rtn", "llmcompressor", draws=False),
     "ZeroQuant-V2": Method("zeroquant", "qvlm", draws=False),
     "QLoRA (NF4)": Method("qlora", "bitsandbytes"),
-    "AWQ": Method("awq", "llm-compressor"),
-    "SmoothQuant": Method("smoothquant", "llm-compressor"),
-    "GPTQ": Method("gptq", "llm-compressor"),
-    "QuIP": Method("quip", "llm-compressor", draws=False),
-    "QuIP + GPTQ": Method("quip_gptq", "llm-compressor"),
-    "SpinQuant": Method("spinquant", "llm-compressor", draws=False),
-    "SpinQuant + GPTQ": Method("spinquant_gptq", "llm-compressor"),
-    "AutoRound": Method("autoround", "auto-round"),
+    "AWQ": Method("awq", "llmcompressor"),
+    "SmoothQuant": Method("smoothquant", "llmcompressor"),
+    "GPTQ": Method("gptq", "llmcompressor"),
+    "QuIP": Method("quip", "llmcompressor", draws=False),
+    "QuIP + GPTQ": Method("quip_gptq", "llmcompressor"),
+    "SpinQuant": Method("spinquant", "llmcompressor", draws=False),
+    "SpinQuant + GPTQ": Method("spinquant_gptq", "llmcompressor"),
+    "AutoRound": Method("autoround", "auto_round"),
     "qvlm RTN static": Method("qvlm_static", "qvlm"),
     "qvlm layer-wise": Method("qvlm_layerwise", "qvlm"),
     "qvlm paper's letter": Method("qvlm_paper", "qvlm"),

@@ -6,8 +6,6 @@ activations have less than 16 bits they are rounded per token in the same traini
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,25 +34,24 @@ def quantize(case: Case) -> Outcome:
         }
         for start in range(0, len(samples), BATCH_SIZE)
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        view = language_view(case, Path(folder))
-        handle = view.register_forward_pre_hook(_embeddings_only, with_kwargs=True)
-        rounding = AutoRound(
-            view,
-            tokenizer=tokenizer,
-            scheme=_scheme(case),
-            dataset=batches,
-            iters=STEPS,
-            nsamples=len(samples),
-            seqlen=samples[0]["input_ids"].shape[1],
-            batch_size=BATCH_SIZE,
-            seed=case.seed,
-            amp=False,  # bfloat16 products are many times slower on this kind of processor
-            enable_torch_compile=False,
-            device_map="cpu",
-        )
-        rounding.quantize()
-        handle.remove()
+    view = language_view(case)
+    handle = view.register_forward_pre_hook(_embeddings_only, with_kwargs=True)
+    rounding = AutoRound(
+        view,
+        tokenizer=tokenizer,
+        scheme=_scheme(case),
+        dataset=batches,
+        iters=STEPS,
+        nsamples=len(samples),
+        seqlen=samples[0]["input_ids"].shape[1],
+        batch_size=BATCH_SIZE,
+        seed=case.seed,
+        amp=False,  # bfloat16 products are many times slower on this kind of processor
+        enable_torch_compile=False,
+        device_map="cpu",
+    )
+    rounding.quantize()
+    handle.remove()
     return outcome(case, f"{STEPS} steps of {BATCH_SIZE} samples per layer, in float32")
 
 
