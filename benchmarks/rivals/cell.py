@@ -22,9 +22,9 @@ from levels import count_levels
 from methods import METHODS
 from perplexity import perplexity
 from rival import Case, NotApplicableError, Outcome
+from simulate import load_simulated
 from sizes import computed_bytes, float_bytes
 
-import qvlm
 from qvlm import machine
 from qvlm.data import Sample, choose, open_source, task_of
 from qvlm.evaluation import HuggingFaceGenerator, evaluate
@@ -92,7 +92,8 @@ def _cell(request: Request, width: str, asked: list[Sample], folder: Path) -> di
         "where": outcome.where,
         "notes": outcome.notes,
     }
-    model = _model(case, outcome)
+    directory = outcome.directory
+    model = case.model if directory is None else load_simulated(directory)
     paths = [path for site in case.language.sites for path in site.linears]
     figures["levels"] = asdict(count_levels(model, paths, case.batches[0], outcome))
     figures |= _size(case, outcome, request.model)
@@ -100,14 +101,6 @@ def _cell(request: Request, width: str, asked: list[Sample], folder: Path) -> di
     reference = Path(request.reference)
     figures["kl"] = divergence(reference, model, case.loaded.processor, asked)
     return figures
-
-
-def _model(case: Case, outcome: Outcome) -> Any:
-    """The quantized model: the case's own, or the one that was saved."""
-    if outcome.directory is None:
-        return case.model
-    model, _ = qvlm.load(outcome.directory, "simulated")
-    return model
 
 
 def _size(case: Case, outcome: Outcome, name: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _perplexities(record: dict[str, Any]) -> Lines:
         for width in present:
             runs = _measured(record, method, width)
             values = [run["text"]["perplexity"] for run in runs]
-            found.append(_interval(values, 2) if values else "n/a")
+            found.append(_interval(values, 2) if values else "-")
         yield _row(method, *found)
     yield ""
 

@@ -7,10 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from cell import FULL_PRECISION, Request, measure
 from run import run
+from simulate import load_simulated
 
+import qvlm
+from qvlm.data import open_source
+from qvlm.data.batches import calibration_batches
 from qvlm.errors import OutputError
+from qvlm.runtime import IntegerLinear, SimulatedLinear
 
 
 @pytest.fixture
@@ -49,14 +55,27 @@ def test_a_preset_is_measured_from_what_it_saved(request_for):
     measure(request_for(FULL_PRECISION, None))
     figures = measure(request_for("qvlm RTN static", "w4a4"))
     assert figures["checkpoint"] == "saved"
-    assert figures["levels"]["activations"] <= 16
+    assert 12 <= figures["levels"]["weights"] <= 16
+    assert 12 <= figures["levels"]["activations"] <= 16
     assert figures["kl"] > 0
 
 
-def arguments(tiny_model: Path, questions: Path, output: Path, **changes) -> argparse.Namespace:
+@torch.no_grad()
+def test_a_saved_model_is_simulated_as_it_runs(quantized: Path, questions: Path):
+    integer, processor = qvlm.load(quantized)
+    simulated = load_simulated(quantized)
+    batch = calibration_batches(open_source(f"scienceqa:{questions}", "test"), processor, 2)[0]
+    expected = integer(**batch.inputs).logits
+    torch.testing.assert_close(simulated(**batch.inputs).logits, expected, rtol=1e-3, atol=1e-3)
+    kinds = {type(module) for module in simulated.modules()}
+    assert SimulatedLinear in kinds
+    assert IntegerLinear not in kinds
+
+
+def arguments(model: Path, data: Path, output: Path, **changes) -> argparse.Namespace:
     values = {
-        "model": str(tiny_model),
-        "source": f"scienceqa:{questions}",
+        "model": str(model),
+        "source": f"scienceqa:{data}",
         "methods": ["qvlm layer-wise"],
         "widths": ["w4a16"],
         "seeds": [0],
