@@ -30,7 +30,6 @@ from qvlm.data import Sample, choose, open_source, task_of
 from qvlm.evaluation import HuggingFaceGenerator, evaluate
 from qvlm.models import load_model
 
-FULL_PRECISION = "full precision"
 LIBRARIES = ("llmcompressor", "compressed-tensors", "auto-round", "bitsandbytes")
 
 

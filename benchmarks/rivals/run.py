@@ -11,6 +11,7 @@ what it said last is kept until then. `table.py` turns the files into docs/resul
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -19,13 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from methods import METHODS
+from methods import FULL_PRECISION, METHODS, WIDTHS
 
 from qvlm.errors import OutputError, QvlmError, nearest
 
 HERE = Path(__file__).parent
-WIDTHS = ("w8a8", "w6a6", "w4a4", "w4a16")
-FULL_PRECISION = "full precision"
 
 
 def main() -> None:
@@ -50,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
         "text": args.text,
     }
     record = _record(args.output, setting)
-    reference = Path("runs") / "rivals" / f"{args.output.stem}.safetensors"
-    common = setting | {"source": args.source, "reference": str(reference.resolve())}
+    reference = reference_of(args.output)
+    common = setting | {"source": args.source, "reference": str(reference)}
     failed = 0
     if not reference.is_file() or "columns" not in record[FULL_PRECISION]:
         request = common | {"method": FULL_PRECISION, "width": None, "seed": 0}
@@ -70,6 +69,12 @@ def run(args: argparse.Namespace) -> int:
         write(args.output, record)
         print(f"{method}, {width}, seed {seed}: {_line(cell)}", flush=True)
     return failed
+
+
+def reference_of(output: Path) -> Path:
+    """Where the full-precision distributions of a file of results are kept: not with the results."""
+    digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()
+    return Path("runs", "rivals", f"{output.stem}-{digest[:8]}.safetensors").resolve()
 
 
 def measured(request: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +103,10 @@ def write(path: Path, record: dict[str, Any]) -> None:
 def _record(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return {**setting, FULL_PRECISION: {}, "cells": {}}
-    record: dict[str, Any] = json.loads(path.read_text())
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise OutputError(f"'{path}' is no JSON ({error}): choose another file") from error
     for name, value in setting.items():
         if record.get(name) != value:
             raise OutputError(

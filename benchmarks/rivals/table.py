@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from methods import METHODS
+from methods import FULL_PRECISION, METHODS, WIDTHS
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "results.md"
 BEGIN, END = "<!-- rivals: begin -->", "<!-- rivals: end -->"
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Two-sided 95 % quantile of Student's t for that many runs (n - 1 degrees of freedom)."""
-WIDTHS = ("w8a8", "w6a6", "w4a4", "w4a16")
-FULL_PRECISION = "full precision"
 Runs = list[dict[str, Any]]
 Lines = Iterator[str]
 

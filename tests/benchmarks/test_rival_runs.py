@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from cell import FULL_PRECISION, Request, measure
+from cell import Request, measure
+from methods import FULL_PRECISION
 from run import run
 from simulate import load_simulated
 
@@ -101,3 +102,6 @@ def test_a_run_keeps_what_it_has(tiny_model, questions, tmp_path, monkeypatch, c
     assert capsys.readouterr().out == ""
     with pytest.raises(OutputError, match="holds questions 4, not 5: choose another file"):
         run(arguments(tiny_model, questions, output, questions=5))
+    output.write_text("{")
+    with pytest.raises(OutputError, match="is no JSON .*: choose another file"):
+        run(arguments(tiny_model, questions, output))

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rival import Case, Outcome
 
+FULL_PRECISION = "full precision"
+WIDTHS = ("w8a8", "w6a6", "w4a4", "w4a16")
+"""qvlm's presets whose bits and weight grid the methods share, in the order of the tables."""
+
 
 @dataclass(frozen=True)
 class Method:
