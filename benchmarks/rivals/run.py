@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def reference_of(output: Path) -> Path:
-    """Where the full-precision distributions of a file of results are kept: not with the results."""
+    """Where the full-precision distributions that a file of results refers to are kept."""
     digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()
     return Path("runs", "rivals", f"{output.stem}-{digest[:8]}.safetensors").resolve()
 

@@ -103,5 +103,5 @@ def test_a_run_keeps_what_it_has(tiny_model, questions, tmp_path, monkeypatch, c
     with pytest.raises(OutputError, match="holds questions 4, not 5: choose another file"):
         run(arguments(tiny_model, questions, output, questions=5))
     output.write_text("{")
-    with pytest.raises(OutputError, match="is no JSON .*: choose another file"):
+    with pytest.raises(OutputError, match=r"is no JSON .*: choose another file"):
         run(arguments(tiny_model, questions, output))
