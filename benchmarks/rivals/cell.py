@@ -79,7 +79,7 @@ def _cell(request: Request, width: str, asked: list[Sample], folder: Path) -> di
     """Quantizes, checks and measures one model."""
     case = Case(request.model, request.source, width, request.seed, request.samples, folder)
     quantize = METHODS[request.method].load()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     try:
         outcome = quantize(case)
     except NotApplicableError as reason:
@@ -87,6 +87,7 @@ def _cell(request: Request, width: str, asked: list[Sample], folder: Path) -> di
     seconds = time.perf_counter() - start - case.load_seconds
     figures = {
         "quantize_seconds": seconds if outcome.seconds is None else outcome.seconds,
+        "quantize_cpu_seconds": time.process_time() - cpu - case.load_cpu_seconds,
         "peak_rss_bytes": machine.peak_rss_bytes(),
         "where": outcome.where,
         "notes": outcome.notes,

@@ -78,11 +78,19 @@ def _costs(record: dict[str, Any]) -> Lines:
     full = record[FULL_PRECISION]
     yield f"**Cost, {record['model']}**\n"
     yield from _head(
-        "bits", "method", "quantizing, s", "peak RSS, MiB", "checkpoint, MB", "answering, s", "Avg"
+        "bits",
+        "method",
+        "quantizing, s",
+        "CPU, s",
+        "peak RSS, MiB",
+        "checkpoint, MB",
+        "answering, s",
+        "Avg",
     )
     yield _row(
         "32",
         FULL_PRECISION,
+        "",
         "",
         "",
         f"{full['checkpoint_bytes'] / 1e6:.1f}",
@@ -95,6 +103,7 @@ def _costs(record: dict[str, Any]) -> Lines:
             width.upper(),
             method,
             _interval([run["quantize_seconds"] for run in runs], 0),
+            _mean([run["quantize_cpu_seconds"] for run in runs], 0),
             _mean([run["peak_rss_bytes"] / 2**20 for run in runs], 0),
             size if runs[0]["checkpoint"] == "saved" else f"{size} (computed)",
             _mean([run["generation_seconds"] for run in runs], 0),

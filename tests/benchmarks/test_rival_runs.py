@@ -50,6 +50,7 @@ def test_a_cell_quantizes_and_measures(request_for):
     assert figures["text"]["tokens"] == 16 * 511
     assert list(figures["columns"])[-1] == "Avg"
     assert figures["quantize_seconds"] > 0
+    assert figures["quantize_cpu_seconds"] > 0
 
 
 def test_a_preset_is_measured_from_what_it_saved(request_for):

@@ -11,6 +11,7 @@ RUN = {
     "columns": {"IMG": 70.0, "Avg": 80.0},
     "kl": 0.1,
     "quantize_seconds": 60.0,
+    "quantize_cpu_seconds": 45.0,
     "peak_rss_bytes": 2**30,
     "checkpoint_bytes": 12_300_000,
     "checkpoint": "computed from bits",
@@ -53,7 +54,7 @@ def test_rows_have_means_and_intervals(record):
     text = table.section([record])
     # Student's t: 4.303 * 1 / sqrt(3)
     assert "| W4A4 | GPTQ | 3 | 70.00 | 80.00 ± 2.48 | 0.1000 ± 0.0000 |" in text
-    assert "| W4A4 | GPTQ | 60 ± 0 | 1024 | 12.3 (computed) | 30 | 80.00 |" in text
+    assert "| W4A4 | GPTQ | 60 ± 0 | 45 | 1024 | 12.3 (computed) | 30 | 80.00 |" in text
     assert "| full precision | 15.00 |" in text
     assert "| GPTQ | - | 33.00 ± 0.00 | - |" in text
 
