@@ -9,6 +9,7 @@ import torch
 from levels import NotQuantizedError, count_levels
 from methods import METHODS
 from rival import Case, NotApplicableError, Outcome
+from simulate import load_simulated
 
 # What the libraries warn of is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -57,6 +58,17 @@ def test_a_rival_uses_the_levels_that_it_says(method, case_of, monkeypatch):
     after = logits(case.model, batch)
     assert torch.isfinite(after).all()
     assert not torch.allclose(before, after, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name.startswith("qvlm")])
+def test_our_own_rows_use_the_levels_that_they_say(method, case_of, monkeypatch):
+    case = case_of("w4a4")
+    outcome = quantized(method, case, monkeypatch)
+    model = load_simulated(outcome.directory)
+    levels = count_levels(model, linears(case), case.batches[0], outcome)
+    assert 12 <= levels.weights <= 16
+    assert 12 <= levels.activations <= 16
+    assert outcome.checkpoint_bytes > 0
 
 
 WEIGHT_ONLY = ["RTN per token", "ZeroQuant-V2", "QLoRA (NF4)", "AWQ", "GPTQ", "AutoRound"]

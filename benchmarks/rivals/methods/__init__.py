@@ -52,6 +52,7 @@ METHODS = {
     "AutoRound": Method("autoround", "auto_round"),
     "qvlm RTN static": Method("qvlm_static", "qvlm"),
     "qvlm layer-wise": Method("qvlm_layerwise", "qvlm"),
+    "qvlm joint": Method("qvlm_joint", "qvlm"),
     "qvlm paper's letter": Method("qvlm_paper", "qvlm"),
     "qvlm": Method("qvlm_preset", "qvlm"),
 }
