@@ -1,0 +1,41 @@
+"""qvlm's own recipes as rivals: the product's pipeline, from model to saved checkpoint."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rival import Case, Outcome
+
+from qvlm import pipeline
+from qvlm.schemes import Recipe
+from qvlm.schemes.layer import FLOAT_BITS
+
+WHERE = "vision tower, projector and language model by the recipe; lm_head in floating point"
+NO_QUANTIZATION = ("load", "export")
+"""Stages that the others' seconds leave out as well."""
+
+
+def run(case: Case, recipe: Recipe, notes: str) -> Outcome:
+    """Quantizes by a recipe; the samples are those of the case, since the draw is the same."""
+    directory = case.folder / "run"
+    result = pipeline.quantize(case.name, recipe, case.source, directory)
+    drawn = {sample.key for sample in case.samples}
+    used = {*result.calibration_ids, *result.guard_ids}
+    if used != drawn:
+        raise RuntimeError("the recipe was calibrated on other samples than the rivals")
+    apart = sum(result.stages[name].seconds for name in NO_QUANTIZATION)
+    scheme = recipe.language or case.scheme
+    activations = scheme.activations
+    axis: Literal["channel", "token"] = "channel" if activations.is_static else "token"
+    return Outcome(
+        weight_bits=scheme.weights.bits,
+        activation_bits=activations.bits,
+        group=scheme.weights.group,
+        scale_bits=16 if scheme.weights.symmetric else 16 + scheme.weights.bits,
+        axis=None if activations.bits == FLOAT_BITS else axis,
+        where=WHERE,
+        notes=notes,
+        directory=directory,
+        checkpoint_bytes=result.sizes.checkpoint_bytes,
+        seconds=result.total_seconds - apart,
+    )
