@@ -63,7 +63,8 @@ def test_memes_by_hand(memes: Path) -> None:
         ('{"id": 2, "img": "img/dev_seen1.png", "text": "t", "label": true}', "neither 0 nor 1"),
         ('{"id": 2, "img": "img/no.png", "text": "t"}', "no.png' does not exist"),
         ('{"id": 2, "img": "../a.png", "text": "t"}', "is not a path below"),
-        ("[" * 100_000, "line 2: not JSON (too deeply nested)"),
+        ("[" * 100_000, "line 2: not JSON (too deep or too long)"),
+        ("1" * 5_000, "line 2: not JSON (too deep or too long)"),
     ],
 )
 def test_a_broken_line_is_named(memes: Path, line: str, message: str) -> None:

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from qvlm.cli.main import run
-from qvlm.errors import RecipeError
+from qvlm.errors import DataError, RecipeError
 from qvlm.pipeline import compare
+from tiny.vqa import write_vqav2
 
 METHODS = ["FP", "RTN per token", "RTN static", "layer-wise", "Q-VLM", "recipe"]
 
@@ -80,3 +81,16 @@ def test_methods_that_cannot_be_compared(tmp_path, methods, complaint):
     with pytest.raises(RecipeError, match=complaint):
         compare("pico-llava", tmp_path / "out", methods=methods)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_of_differences_is_written(compared):
+    page = (compared / "examples.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "Of 4 questions, FP gets more credit for" in " ".join(page.split())
+
+
+def test_a_split_without_answers_is_refused_before_the_work(tiny_model, tmp_path):
+    data = f"vqav2:{write_vqav2(tmp_path / 'vqav2')}"
+    with pytest.raises(DataError, match="split 'test-dev' has no public answers to compare by"):
+        compare(tiny_model, tmp_path / "out", calibration=data, data=data, split="test-dev")
+    assert not (tmp_path / "out").exists()

@@ -47,6 +47,20 @@ def test_unparsed_is_wrong() -> None:
     assert (found.only_first, found.difference) == (5, -5.0)
 
 
+def test_part_credits_are_compared_by_who_gets_more() -> None:
+    asked = [sample(str(n), wording="short", references=("x",) * 2 + ("y",) * 8) for n in range(8)]
+    low, high = ({s.key: text for s in asked} for text in ("x", "y"))  # credits 0.6 and 1
+    mixed = {**high, "test/0": "x", "test/1": "z"}
+    found = paired_difference(asked, high, mixed, task="vqav2")
+    assert (found.only_first, found.only_second) == (2, 0)
+    assert found.difference == pytest.approx(-100 * (0.4 + 1.0) / 8)
+    assert found.p_value == 0.5
+    assert found.low < found.difference < found.high <= 0
+    steady = paired_difference(asked, low, high, task="vqav2")
+    assert steady.low == steady.high == pytest.approx(steady.difference) == pytest.approx(40.0)
+    assert steady.p_value == pytest.approx(2 / 2**8)
+
+
 def test_bad_input() -> None:
     with pytest.raises(DataError, match="sample test/0 has no answer"):
         paired_difference(SAMPLES, {}, {})

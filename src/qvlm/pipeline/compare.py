@@ -10,7 +10,7 @@ from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
 from qvlm.data import Sample, open_source, task_of
-from qvlm.errors import RecipeError, nearest
+from qvlm.errors import DataError, RecipeError, nearest
 from qvlm.evaluation import paired_difference
 from qvlm.evaluation.answers import read_answers
 from qvlm.evaluation.tasks import load_task
@@ -56,6 +56,9 @@ def compare(
     if PROPOSED not in methods:
         raise RecipeError(f"the others are compared with '{PROPOSED}': name it too")
     with atomic_directory(Path(output), overwrite=overwrite) as work:
+        questions = open_source(data, split)
+        if all(question.answer is None for question in questions):
+            raise DataError(f"split '{split}' has no public answers to compare by: choose another")
         rows: list[ComparisonRow] = []
         answers: dict[str, dict[str, str]] = {}
         for method in (FULL_PRECISION, *methods):
@@ -77,7 +80,7 @@ def compare(
             )
             answers[method] = read_answers(answers_file)
             rows.append(_row(method, result, scores))
-        samples = [s for s in open_source(data, split) if s.key in answers[PROPOSED]]
+        samples = [question for question in questions if question.key in answers[PROPOSED]]
         differing = _with_differences(rows, answers, samples, task_of(data))
         rows = _with_float_bytes(differing)
         comparison = Comparison(

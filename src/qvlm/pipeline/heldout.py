@@ -11,7 +11,7 @@ from torch import nn
 
 from qvlm.data import Sample, choose, open_source, split_guard
 from qvlm.errors import DataError
-from qvlm.evaluation import HuggingFaceGenerator, evaluate
+from qvlm.evaluation import HuggingFaceGenerator, evaluate, load_task
 from qvlm.pipeline.progress import Progress
 from qvlm.pipeline.quantize import CALIBRATION_SPLIT
 from qvlm.schemes import Recipe
@@ -71,9 +71,11 @@ def generated_accuracy(
 ) -> Callable[[nn.Module], float]:
     """Returns what generates a model's answers and gives the per cent that a task counts right."""
 
+    length = load_task(task).length(None)
+
     def accuracy(model: nn.Module) -> float:
         scores = evaluate(
-            HuggingFaceGenerator(model, processor),
+            HuggingFaceGenerator(model, processor, max_new_tokens=length),
             samples,
             task=task,
             model_fingerprint="in memory",

@@ -24,8 +24,8 @@ def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
         raise DataError(
             f"'{path}' is not JSON: {error.msg} in line {error.lineno}: download it again"
         ) from error
-    except RecursionError as error:
-        raise DataError(f"'{path}' is not JSON of usable depth: download it again") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep nesting
+        raise DataError(f"'{path}' is not JSON of usable size: download it again") from error
     if not isinstance(value, kind):
         expected = "an object" if kind is dict else "a list"
         raise DataError(
@@ -45,7 +45,9 @@ def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deeply nested"
+            reason = (
+                error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too long"
+            )
             raise DataError(f"{where}: not JSON ({reason}): correct or remove it") from error
         if not isinstance(value, dict):
             raise DataError(f"{where}: a {type(value).__name__} where an object is expected")
