@@ -15,7 +15,7 @@ from qvlm.evaluation import evaluate as score
 from qvlm.models.load import directory_of, resolve
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
-from qvlm.runtime.integer import Arithmetic
+from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from qvlm.errors import QvlmError, nearest
 from qvlm.models import load_model
 from qvlm.models.load import read_processor
-from qvlm.runtime.integer import Arithmetic
+from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized, load_quantized
 
 
