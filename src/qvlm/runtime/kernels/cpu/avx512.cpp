@@ -1,0 +1,1 @@
+namespace qvlm { struct Isa; const Isa* avx512_isa() { return nullptr; } }

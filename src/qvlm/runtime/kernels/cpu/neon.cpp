@@ -1,0 +1,1 @@
+namespace qvlm { struct Isa; const Isa* neon_isa() { return nullptr; } }
