@@ -74,6 +74,8 @@ class Scores(Frozen):
     generation_seconds: float
     """Part of `seconds` spent in the generator, image reading included."""
     settings: EvaluationSettings
+    kernels: dict[str, int] = {}
+    """What ran the quantized layers -> how many; empty for a model in full precision."""
 
     @property
     def overall(self) -> ColumnScore:

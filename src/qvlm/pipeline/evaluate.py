@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Scores
@@ -30,6 +32,7 @@ def evaluate(
     answers: str | Path | None = None,
     output: str | Path | None = None,
     arithmetic: Arithmetic | str = "integer",
+    allow_fallback: bool = False,
     blank_images: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = silent,
@@ -46,6 +49,7 @@ def evaluate(
         answers: JSON lines file of answers; an interrupted evaluation goes on from it.
         output: JSON file for the scores.
         arithmetic: as in `load`.
+        allow_fallback: as in `load`.
         blank_images: replace every image by a grey one.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far it is.
@@ -59,7 +63,9 @@ def evaluate(
         calibrated = set(result.sample_fingerprints)
         seen = [sample.key for sample in samples if sample.fingerprint in calibrated]
         check_disjoint(seen, [sample.key for sample in samples])
-    loaded, processor = load(model, arithmetic, trust_remote_code=trust_remote_code)
+    loaded, processor = load(
+        model, arithmetic, allow_fallback=allow_fallback, trust_remote_code=trust_remote_code
+    )
     generator = HuggingFaceGenerator(loaded, processor, blank_images=blank_images)
     scores = score(
         generator,
@@ -71,9 +77,16 @@ def evaluate(
         progress=partial(progress, "evaluate"),
         limit=limit,
     )
+    scores = scores.model_copy(update={"kernels": used_kernels(loaded)})
     if output is not None:
         write_json(Path(output), scores)
     return scores
+
+
+def used_kernels(model: Any) -> dict[str, int]:
+    """Kernel -> quantized layers that it runs; with the reason where it is not the fastest."""
+    choices = getattr(model, "qvlm_kernels", {}).values()
+    return dict(Counter(str(choice) for choice in choices))
 
 
 def fingerprint(model: str | Path, arithmetic: str) -> str:

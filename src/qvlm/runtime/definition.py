@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from qvlm.numerics.accumulate import combine, float_accumulators, integer_accumulators
 from qvlm.numerics.affine import AffineGrid, per_token_grid, quantize
 from qvlm.numerics.packing import unpack_bits
 from qvlm.numerics.weights import QuantizedWeight
+from qvlm.runtime.operators import register
 from qvlm.schemes.layer import FLOAT_BITS
 
 Arithmetic = Literal["integer", "simulated"]
@@ -22,8 +24,6 @@ _SCHEMA = (
     "int weight_bits, bool symmetric, int activation_bits, bool symmetric_activations, "
     "str arithmetic) -> Tensor"
 )
-_LIBRARY = torch.library.Library("qvlm", "FRAGMENT")
-_LIBRARY.define(_SCHEMA)
 
 
 def linear(
@@ -73,7 +73,7 @@ def linear(
         symmetric=symmetric,
     )
     if activation_bits == FLOAT_BITS:
-        y = nn.functional.linear(tokens, weight.dequantized())
+        y = F.linear(tokens, weight.dequantized())
     else:
         if input_scale is None or input_zero_point is None:
             grid = per_token_grid(tokens, activation_bits, symmetric_activations)
@@ -90,9 +90,7 @@ def linear(
 
 
 def _fake(x: Tensor, packed: Tensor, *rest: Tensor | int | str | bool | None) -> Tensor:
-    """The shape of the result, for tracing."""
     return x.new_empty((*x.shape[:-1], packed.shape[0]))
 
 
-_LIBRARY.impl("definition", linear, "CompositeExplicitAutograd")
-torch.library.register_fake("qvlm::definition", _fake, lib=_LIBRARY)
+register(_SCHEMA, linear, _fake, "CompositeExplicitAutograd")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import torch
 from torch import nn
 
@@ -15,6 +17,14 @@ from qvlm.runtime.kernels.choose import DEFINITION
 from qvlm.runtime.kernels.plan import LinearShape, plan_of
 from qvlm.runtime.parameters import LinearParameters
 from qvlm.schemes.layer import FLOAT_BITS
+
+
+class _Operators(Protocol):
+    def linear(self, *args: Any) -> torch.Tensor: ...
+    def definition(self, *args: Any) -> torch.Tensor: ...
+
+
+_OPERATORS: _Operators = torch.ops.qvlm  # registered by the modules imported above
 
 
 class QuantizedLinear(nn.Module):
@@ -98,7 +108,7 @@ class QuantizedLinear(nn.Module):
             )
         activations = self.shape.activations
         if self.kernel != DEFINITION:
-            y: torch.Tensor = torch.ops.qvlm.linear(
+            return _OPERATORS.linear(
                 x,
                 self.packed,
                 self.scale,
@@ -115,9 +125,7 @@ class QuantizedLinear(nn.Module):
                 activations.symmetric,
                 self.kernel,
             )
-            return y
-        assert self.zero_point is not None
-        y = torch.ops.qvlm.definition(
+        return _OPERATORS.definition(
             x,
             self.packed,
             self.scale,
@@ -133,7 +141,6 @@ class QuantizedLinear(nn.Module):
             activations.symmetric,
             self.arithmetic,
         )
-        return y
 
     def extra_repr(self) -> str:
         """Shape, widths and kernel, for `print(model)`."""
@@ -153,5 +160,3 @@ def shape_of(parameters: LinearParameters) -> LinearShape:
         weight.symmetric,
         parameters.activations,
     )
-
-

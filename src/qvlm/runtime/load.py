@@ -88,9 +88,7 @@ def load_quantized(
             else choose(shape_of(parameters), layer.path, allow_fallback=allow_fallback)
         )
         choices[layer.path] = choice
-        _put(
-            model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path)
-        )
+        _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
     for layer in index.layers:
         for name in site_names(layer.site):
             tensors.pop(name, None)

@@ -30,11 +30,14 @@ class Choice:
 
     Attributes:
         kernel: one of `NAMES`.
-        reason: why it is not the fastest one of this processor; empty where it is, or was asked for.
+        reason: why it is not the fastest one here; empty where it is, or was asked for.
     """
 
     kernel: str
     reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kernel} ({self.reason})" if self.reason else self.kernel
 
 
 def selected() -> str:

@@ -39,7 +39,7 @@ def pack_levels(levels: Tensor, group_size: int, plan: Plan) -> Tensor:
 def panels_of(values: Tensor) -> Tensor:
     """Orders one value per output and group: [out, groups] -> [panels, groups, 16]."""
     padded = _pad_outputs(values)
-    return padded.unflatten(0, (-1, PANEL)).transpose(1, 2).contiguous()
+    return torch.unflatten(padded, 0, (-1, PANEL)).transpose(1, 2).contiguous()
 
 
 def packed_shape(out_features: int, in_features: int, group_size: int, plan: Plan) -> list[int]:
@@ -62,7 +62,7 @@ def _planes(block: Tensor, stored_bits: int) -> list[Tensor]:
 
 
 def _pad_groups(levels: Tensor, group_size: int) -> Tensor:
-    groups = levels.unflatten(1, (-1, group_size))
+    groups = torch.unflatten(levels, 1, (-1, group_size))
     return F.pad(groups, (0, -group_size % BLOCK)).flatten(1)
 
 

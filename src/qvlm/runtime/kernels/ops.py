@@ -15,6 +15,7 @@ from qvlm.errors import KernelError
 from qvlm.runtime.kernels import native
 from qvlm.runtime.kernels.layout import PANEL, packed_shape
 from qvlm.runtime.kernels.plan import LinearShape, Plan, plan_of
+from qvlm.runtime.operators import register
 from qvlm.schemes.layer import FLOAT_BITS, ActivationScheme
 
 _ARITHMETIC = {"bytes": 0, "words": 1, "reals": 2}
@@ -28,8 +29,6 @@ _SCHEMA = (
     "int group_size, int weight_bits, int activation_bits, str granularity, "
     "bool symmetric_activations, str kernel) -> Tensor"
 )
-_LIBRARY = torch.library.Library("qvlm", "DEF")
-_LIBRARY.define(_SCHEMA)
 
 
 def linear(
@@ -132,14 +131,22 @@ def linear(
     return y.to(x.dtype)
 
 
-def _fake(x: Tensor, *rest: Tensor | int | str | bool | None) -> Tensor:
-    """The shape of the result, for tracing."""
-    out_features = rest[7]
+def _fake(
+    x: Tensor,
+    levels: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None,
+    constant: Tensor | None,
+    token_sums: Tensor | None,
+    input_scale: Tensor | None,
+    input_zero_point: Tensor | None,
+    out_features: int,
+    *rest: int | str | bool,
+) -> Tensor:
     return x.new_empty((*x.shape[:-1], out_features))
 
 
-_LIBRARY.impl("linear", linear, "CPU")
-torch.library.register_fake("qvlm::linear", _fake, lib=_LIBRARY)
+register(_SCHEMA, linear, _fake, "CPU")
 
 
 @lru_cache(maxsize=1024)
@@ -168,9 +175,7 @@ def _shape(
         granularity=granularity,  # type: ignore[arg-type]  # checked above
         symmetric=symmetric_activations,
     )
-    return LinearShape(
-        out_features, in_features, group_size, weight_bits, symmetric, activations
-    )
+    return LinearShape(out_features, in_features, group_size, weight_bits, symmetric, activations)
 
 
 @lru_cache(maxsize=1024)
