@@ -74,7 +74,7 @@ class Scores(Frozen):
     generation_seconds: float
     """Part of `seconds` spent in the generator, image reading included."""
     settings: EvaluationSettings
-    kernels: dict[str, int] = {}
+    kernels: dict[str, int] = Field(default_factory=dict)
     """What ran the quantized layers -> how many; empty for a model in full precision."""
 
     @property

@@ -22,12 +22,10 @@ struct Task {
 // storing and loading the accumulators more often (measured: 16 KiB is 6 % slower).
 constexpr int64_t kSpanBytes = 32 * 1024;
 
-// A group is cut only where it is the only one, so one larger than a span needs more.
+// A group is cut only where it is the only one, so one larger than a span needs more. No path
+// unpacks a level to more than 4 bytes.
 inline int64_t buffer_bytes(const Weights& w) {
-    const int64_t group = w.group_blocks() * kLevels *
-                          (w.arithmetic == Arithmetic::bytes   ? 1
-                           : w.arithmetic == Arithmetic::words ? 2
-                                                               : 4);
+    const int64_t group = w.group_blocks() * kLevels * 4;
     return w.groups() == 1 || group < kSpanBytes ? kSpanBytes : group;
 }
 
