@@ -85,6 +85,8 @@ def linear(
         raise KernelError(f"x has type {x.dtype}, expected float32, float16 or bfloat16")
     panels, groups = -(-out_features // PANEL), shape.in_features // group_size
     per_group = (panels, groups, PANEL)
+    _present("levels", levels, True)
+    _present("scale", scale, True)
     _check("levels", levels, tuple(packed_shape(out_features, x.shape[-1], group_size, plan)),
            torch.uint8)  # fmt: skip
     _check("scale", scale, per_group, torch.bfloat16)

@@ -118,7 +118,7 @@ inline void put_final(const Weights& w, const Outputs& out, const TokenGrid* gri
     const int64_t column = panel * kPanel;
     const float* constant = out.constant ? out.constant + column : nullptr;
     const float* token_sums = out.token_sums ? out.token_sums + column : nullptr;
-    for_rows(w, out, token, panel, rows, [&](int r, float* y, int n) __attribute__((always_inline)) {
+    for_rows(w, out, token, panel, rows, [&](int r, float* y, int n) {
         const float* real = cells.real[r];
         float value[kPanel];
         for (int o = 0; o < n; ++o) value[o] = real[o];
@@ -133,7 +133,7 @@ inline void put_final(const Weights& w, const Outputs& out, const TokenGrid* gri
     });
 }
 
-template <class A, class Source>
+template <class A, int most, class Source>
 void pass_rows(int rows, const Source& source, const Weights& w, int64_t panel, const Span& span,
                const uint32_t* words, Cells& cells) {
     switch (rows) {
@@ -141,8 +141,10 @@ void pass_rows(int rows, const Source& source, const Weights& w, int64_t panel, 
         case 2: return pass<A, 2>(source, w, panel, span, words, cells);
         case 3: return pass<A, 3>(source, w, panel, span, words, cells);
         case 4: return pass<A, 4>(source, w, panel, span, words, cells);
-        case 5: return pass<A, 5>(source, w, panel, span, words, cells);
-        default: return pass<A, 6>(source, w, panel, span, words, cells);
+    }
+    if constexpr (most > 4) {
+        if (rows == 5) return pass<A, 5>(source, w, panel, span, words, cells);
+        return pass<A, 6>(source, w, panel, span, words, cells);
     }
 }
 
@@ -161,7 +163,7 @@ void multiply_stream(const Weights& w, const Inputs& in, const Outputs& out, con
     for (int64_t panel = task.first_panel; panel < task.last_panel; ++panel) {
         std::memset(cells.real, 0, sizeof cells.real);
         typename A::template Stream<bits> stream{w.levels + panel * w.panel_bytes()};
-        pass_rows<A>(rows, stream, w, panel, all, words, cells);
+        pass_rows<A, A::stream_tokens>(rows, stream, w, panel, all, words, cells);
         put_final(w, out, grids, task.first_tile * kTile, panel, rows, cells);
     }
 }
@@ -210,16 +212,16 @@ void multiply_buffer(const Weights& w, const Inputs& in, const Outputs& out, con
                 auto* const kept = split ? &cells.sum[0][0]
                                          : reinterpret_cast<int32_t*>(&cells.real[0][0]);
                 if (!first)
-                    for_rows(w, out, token, panel, rows, [&](int r, float* y, int n) __attribute__((always_inline)) {
+                    for_rows(w, out, token, panel, rows, [&](int r, float* y, int n) {
                         std::memcpy(kept + r * kPanel, y, n * sizeof *y);
                     });
                 const Buffer<A> buffer{static_cast<const uint8_t*>(task.buffer)};
-                pass_rows<A>(rows, buffer, w, panel, span,
+                pass_rows<A, kTile>(rows, buffer, w, panel, span,
                              words + tile * tile_words + before * rows, cells);
                 if (last)
                     put_final(w, out, grids, token, panel, rows, cells);
                 else
-                    for_rows(w, out, token, panel, rows, [&](int r, float* y, int n) __attribute__((always_inline)) {
+                    for_rows(w, out, token, panel, rows, [&](int r, float* y, int n) {
                         std::memcpy(y, kept + r * kPanel, n * sizeof *y);
                     });
             }
@@ -230,10 +232,10 @@ void multiply_buffer(const Weights& w, const Inputs& in, const Outputs& out, con
 template <class A, int bits>
 void multiply_bits(const Weights& w, const Inputs& in, const Outputs& out, const uint32_t* words,
                    const TokenGrid* grids, const Task& task) {
-    if (in.tokens <= A::stream_tokens)
-        multiply_stream<A, bits>(w, in, out, words, grids, task);
-    else
-        multiply_buffer<A, bits>(w, in, out, words, grids, task);
+    if constexpr (A::stream_tokens > 0)
+        if (in.tokens <= A::stream_tokens)
+            return multiply_stream<A, bits>(w, in, out, words, grids, task);
+    multiply_buffer<A, bits>(w, in, out, words, grids, task);
 }
 
 void multiply(const Weights& w, const Inputs& in, const Outputs& out, const uint32_t* words,

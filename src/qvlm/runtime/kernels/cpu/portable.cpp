@@ -41,7 +41,7 @@ template <class Value, class Total, int last>
 struct Plain {
     static constexpr int steps = kBlock / last;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 1;
+    static constexpr int stream_tokens = 0;  // always by way of the buffer: less code to compile
     struct Operand {
         Total at[kPanel * last];
     };
