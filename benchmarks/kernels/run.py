@@ -51,7 +51,13 @@ def measure(shape: str, names: list[str], seconds: float) -> dict[str, Any]:
             continue
         count = math.ceil(BEYOND_CACHE / first.nbytes) if tokens <= FEW_TOKENS else 1
         layers[name] = itertools.cycle(
-            [first, *(CONTENDERS[name](x, weight) for _ in range(count - 1))]
+            [
+                first,
+                *(
+                    first.copy() if first.copy else CONTENDERS[name](x, weight)
+                    for _ in range(count - 1)
+                ),
+            ]
         )
         nbytes[name] = first.nbytes
     for turn in layers.values():
