@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint check format bench reference reference-smol clean
+.PHONY: demo test lint check format bench kernels asan reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -25,6 +25,19 @@ lint: $(READY) ## Formatter, linter, type checker, import contracts
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
+
+kernels: $(READY) ## Compile the CPU kernels again after a change to their C++
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -e .
+
+CPU := src/qvlm/runtime/kernels/cpu
+asan: ## Every kernel path that runs here under AddressSanitizer
+	mkdir -p build/asan
+	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -ffp-contract=off -mavx2 -mfma -c \
+	    $(CPU)/avx2.cpp -o build/asan/avx2.o
+	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -ffp-contract=off -I$(CPU) \
+	    tests/native/compare_paths.cpp $(filter-out $(CPU)/module.cpp $(CPU)/avx2.cpp,$(wildcard $(CPU)/*.cpp)) \
+	    build/asan/avx2.o -o build/asan/compare_paths -lpthread -ldl
+	build/asan/compare_paths
 
 check: lint test ## What has to pass before a change goes in
 

@@ -42,6 +42,10 @@ class ArtefactError(QvlmError):
     """A file written by qvlm is corrupt, incomplete or of a newer version."""
 
 
+class KernelError(QvlmError):
+    """A kernel was asked for that does not run here, cannot run a layer, or got a wrong tensor."""
+
+
 class NothingMatchedError(RecipeError):
     """The recipe's include/exclude patterns leave no layer to quantize."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -48,3 +49,32 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+FEATURES = (
+    "avx2", "fma", "bmi2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimd", "asimddp",
+    "i8mm",
+)  # fmt: skip
+"""Instruction sets that kernels use or could use, as Linux names them."""
+
+
+def processor_features() -> list[str]:
+    """Which of `FEATURES` the processor has; empty where the system does not say."""
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return []
+    for line in info.read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            found = set(value.split())
+            return [name for name in FEATURES if name in found]
+    return []
+
+
+def compiler() -> str | None:
+    """Path of a C++ compiler that an installation of qvlm would find, or None."""
+    wanted = os.environ.get("CXX")
+    for name in (wanted, "c++", "g++", "clang++"):
+        if name and (path := shutil.which(name)):
+            return path
+    return None

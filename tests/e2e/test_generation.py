@@ -8,7 +8,7 @@ import torch
 import qvlm
 from qvlm.data import open_source
 from qvlm.data.batches import calibration_batches, prompt_inputs
-from qvlm.runtime import IntegerLinear
+from qvlm.runtime import QuantizedLinear
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def test_one_token_at_a_time_gives_what_the_whole_sequence_gives(loaded, prompts
 
 def test_the_quantized_linears_are_integers(loaded, quantized):
     model, _, _ = loaded
-    integers = {name for name, module in model.named_modules() if isinstance(module, IntegerLinear)}
+    integers = {
+        name for name, module in model.named_modules() if isinstance(module, QuantizedLinear)
+    }
     assert len(integers) == 2 * 6 + 2 + 3 * 7
     assert not any(hasattr(model.get_submodule(name), "weight") for name in integers)
     assert isinstance(model.lm_head, torch.nn.Linear)

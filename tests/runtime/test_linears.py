@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from qvlm.numerics.affine import AffineGrid, dequantize, grid_from_range, per_token_grid, quantize
-from qvlm.runtime import IntegerLinear, LinearParameters, SimulatedLinear, quantize_linear
+from qvlm.runtime import LinearParameters, QuantizedLinear, SimulatedLinear, quantize_linear
 from qvlm.schemes import ActivationScheme, LayerScheme, WeightScheme
 
 Granularity = Literal["per_channel", "per_tensor", "per_token"]
@@ -58,8 +58,8 @@ def test_both_arithmetics_agree_bit_for_bit_and_with_float64(
     bits: int, granularity: Granularity, group: int | None
 ) -> None:
     _, x, parameters = build(bits, granularity, group)
-    integer = IntegerLinear(parameters, "integer")(x)
-    assert torch.equal(integer, IntegerLinear(parameters, "simulated")(x))
+    integer = QuantizedLinear(parameters, "integer")(x)
+    assert torch.equal(integer, QuantizedLinear(parameters, "simulated")(x))
     expected = definition(parameters, x)
     span = expected.abs().max().item()
     torch.testing.assert_close(integer.double(), expected, rtol=0, atol=2e-6 * span)
@@ -70,14 +70,14 @@ def test_both_arithmetics_agree_bit_for_bit_and_with_float64(
 @pytest.mark.parametrize("granularity", ["per_channel", "per_token"])
 def test_symmetric_schemes_agree_too(granularity: Granularity) -> None:
     _, x, parameters = build(4, granularity, 16, symmetric=True)
-    integer = IntegerLinear(parameters, "integer")(x)
-    assert torch.equal(integer, IntegerLinear(parameters, "simulated")(x))
+    integer = QuantizedLinear(parameters, "integer")(x)
+    assert torch.equal(integer, QuantizedLinear(parameters, "simulated")(x))
     torch.testing.assert_close(integer.double(), definition(parameters, x), rtol=1e-5, atol=1e-5)
 
 
 def test_eight_bits_are_close_to_full_precision() -> None:
     linear, x, parameters = build(8, "per_channel", 16)
-    y, y_hat = linear(x), IntegerLinear(parameters)(x)
+    y, y_hat = linear(x), QuantizedLinear(parameters)(x)
     assert (y_hat - y).norm() / y.norm() < 0.01
 
 
@@ -87,7 +87,7 @@ def test_weight_only_schemes_leave_the_input_alone() -> None:
     scheme = LayerScheme(activations=ActivationScheme(bits=16))
     parameters = quantize_linear(linear, scheme, 32, None)
     expected = x @ parameters.weight.dequantized().t()
-    assert torch.equal(IntegerLinear(parameters)(x), expected)
+    assert torch.equal(QuantizedLinear(parameters)(x), expected)
     assert torch.equal(SimulatedLinear(parameters)(x), expected)
 
 
@@ -96,7 +96,7 @@ def test_low_precision_inputs_keep_their_dtype(dtype: torch.dtype) -> None:
     linear, x, _ = build(4, "per_channel", 16)
     grid = grid_from_range(x.amin((0, 1)), x.amax((0, 1)), 4)
     parameters = quantize_linear(linear.to(dtype), LayerScheme(), 16, grid)
-    y = IntegerLinear(parameters)(x.to(dtype))
+    y = QuantizedLinear(parameters)(x.to(dtype))
     assert y.dtype == dtype
     assert y.isfinite().all()
 
@@ -105,14 +105,14 @@ def test_a_constant_zero_channel_is_exact() -> None:
     linear = nn.Linear(32, 4)
     grid = grid_from_range(torch.zeros(32), torch.zeros(32), 4)
     parameters = quantize_linear(linear, LayerScheme(), 32, grid)
-    y = IntegerLinear(parameters)(torch.zeros(2, 32))
+    y = QuantizedLinear(parameters)(torch.zeros(2, 32))
     torch.testing.assert_close(y, linear.bias.expand(2, 4))
 
 
 def test_packed_weights_take_their_true_width_in_memory() -> None:
     for bits in (2, 3, 4, 5, 6, 7, 8):
         _, _, parameters = build(bits, "per_channel", 16)
-        assert IntegerLinear(parameters).packed.nbytes == 20 * 48 * bits // 8
+        assert QuantizedLinear(parameters).packed.nbytes == 20 * 48 * bits // 8
 
 
 def test_the_folded_constant_follows_the_zero_points() -> None:
@@ -122,5 +122,5 @@ def test_the_folded_constant_follows_the_zero_points() -> None:
     moved = AffineGrid(grid.scale, (grid.zero_point + 1).clamp(max=15), grid.levels)
     other = LinearParameters(parameters.weight, parameters.bias, parameters.activations, moved)
     torch.testing.assert_close(
-        IntegerLinear(other)(x).double(), definition(other, x), rtol=1e-5, atol=1e-5
+        QuantizedLinear(other)(x).double(), definition(other, x), rtol=1e-5, atol=1e-5
     )

@@ -16,7 +16,7 @@ from qvlm.models import describe
 from qvlm.models.replay import catch_inputs, replace_module
 from qvlm.numerics.hessian import Hessian
 from qvlm.observe import observe
-from qvlm.runtime import IntegerLinear, SimulatedLinear
+from qvlm.runtime import QuantizedLinear, SimulatedLinear
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer, round_model
 from qvlm.search.guard import Guard, Judgement
@@ -64,7 +64,7 @@ class Bench:
         """
         final, seen = self.installer.final(self.clips), set()
 
-        def hook_for(path: str, integer: IntegerLinear) -> Any:
+        def hook_for(path: str, integer: QuantizedLinear) -> Any:
             def hook(_module: Any, args: tuple[torch.Tensor], output: torch.Tensor) -> None:
                 expected = integer(args[0])
                 scale = float(expected.abs().max())
@@ -76,7 +76,7 @@ class Bench:
         for site in self.model_map.sites:
             for path, parameters in final(site).items():
                 module = self.model.get_submodule(path)
-                module.register_forward_hook(hook_for(path, IntegerLinear(parameters)))
+                module.register_forward_hook(hook_for(path, QuantizedLinear(parameters)))
         self.logits()
         return len(seen)
 

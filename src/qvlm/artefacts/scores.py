@@ -111,6 +111,8 @@ class Scores(ScoredSet):
     generation_seconds: float
     """Part of `seconds` spent in the generator, image reading included."""
     settings: EvaluationSettings
+    kernels: dict[str, int] = Field(default_factory=dict)
+    """What ran the quantized layers -> how many; empty for a model in full precision."""
 
     @property
     def data_sha(self) -> str:

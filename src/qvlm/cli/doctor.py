@@ -11,9 +11,15 @@ def doctor() -> None:
     """Show versions, the processor, what can run here and what is missing."""
     from qvlm import __version__, machine
     from qvlm.models.registry import ADAPTERS
+    from qvlm.pipeline.kernels import kernel_report
 
     rows = {"qvlm": __version__, **machine.versions(), **machine.description()}
-    rows["runtime"] = "plain PyTorch integers (the definition; no optimized kernel yet)"
+    rows["features"] = ", ".join(machine.processor_features()) or "unknown"
+    rows["compiler"] = machine.compiler() or "none found"
+    report = kernel_report()
+    rows["kernels here"] = ", ".join(report.available)
+    rows["kernel in use"] = report.used
+    rows["kernel threads"] = report.threads
     rows["architectures"] = ", ".join(sorted(ADAPTERS))
     for name, purpose in {
         "torchvision": "not needed: images go through Pillow",
@@ -24,6 +30,8 @@ def doctor() -> None:
     width = max(map(len, rows))
     for name, value in rows.items():
         typer.echo(f"{name:<{width}}  {value}")
+    if report.advice:
+        typer.echo(report.advice)
     missing = [name for name, value in rows.items() if value == "missing"]
     if missing:
         typer.echo(f"broken installation: {', '.join(missing)} missing; run pip install qvlm")

@@ -63,6 +63,12 @@ def evaluate(
         str,
         typer.Option(help="integer, or simulated (the same numbers from float products)."),
     ] = "integer",
+    allow_fallback: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."
+        ),
+    ] = False,
     blank_images: Annotated[
         bool, typer.Option("--blank-images", help="Grey images: how much is guessed from text?")
     ] = False,
@@ -110,8 +116,11 @@ def evaluate(
             output=output,
             submission=submission,
             arithmetic=arithmetic,
+            allow_fallback=allow_fallback,
             blank_images=blank_images,
             progress=progress,
         )
     if pipeline.is_first_process():
         Console().print(scores_table({str(model): scores}))
+        for kernel, layers in scores.kernels.items():
+            typer.echo(f"kernel of {layers} quantized layers: {kernel}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Scores
@@ -20,7 +22,7 @@ from qvlm.evaluation.tasks import Task, load_task
 from qvlm.models.load import directory_of, resolve
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
-from qvlm.runtime.integer import Arithmetic
+from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized
 
 SHOTS_SPLIT = "train"
@@ -45,6 +47,7 @@ def evaluate(
     output: str | Path | None = None,
     submission: str | Path | None = None,
     arithmetic: Arithmetic | str = "integer",
+    allow_fallback: bool = False,
     blank_images: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = silent,
@@ -71,6 +74,7 @@ def evaluate(
         output: JSON file for the scores.
         submission: new file for a challenge's server, needed where the split has no answers.
         arithmetic: as in `load`.
+        allow_fallback: as in `load`.
         blank_images: replace every image by a grey one.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far it is.
@@ -87,7 +91,9 @@ def evaluate(
         pool = put(open_source(data, SHOTS_SPLIT), spec, prompt)
         samples = with_shots(samples, pool, shots, shot_seed)
     with joined_shard() as shard:
-        loaded, processor = load(model, arithmetic, trust_remote_code=trust_remote_code)
+        loaded, processor = load(
+            model, arithmetic, allow_fallback=allow_fallback, trust_remote_code=trust_remote_code
+        )
         generator = HuggingFaceGenerator(
             loaded,
             processor,
@@ -110,6 +116,7 @@ def evaluate(
             shot_seed=shot_seed if shots else None,
             shard=shard,
         )
+        scores = scores.model_copy(update={"kernels": used_kernels(loaded)})
         if shard.first and output is not None:
             write_json(Path(output), scores)
     return scores
@@ -139,6 +146,12 @@ def check_not_calibrated(model: str | Path, samples: Sequence[Sample]) -> None:
         calibrated = set(result.sample_fingerprints)
         seen = [sample.key for sample in samples if sample.fingerprint in calibrated]
         check_disjoint(seen, [sample.key for sample in samples])
+
+
+def used_kernels(model: Any) -> dict[str, int]:
+    """Kernel -> quantized layers that it runs; with the reason where it is not the fastest."""
+    choices = getattr(model, "qvlm_kernels", {}).values()
+    return dict(Counter(str(choice) for choice in choices))
 
 
 def fingerprint(model: str | Path, arithmetic: str) -> str:

@@ -8,12 +8,16 @@ from typing import Any, cast, get_args
 from qvlm.errors import QvlmError, nearest
 from qvlm.models import load_model
 from qvlm.models.load import read_processor
-from qvlm.runtime.integer import Arithmetic
+from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized, load_quantized
 
 
 def load(
-    model: str | Path, arithmetic: Arithmetic | str = "integer", *, trust_remote_code: bool = False
+    model: str | Path,
+    arithmetic: Arithmetic | str = "integer",
+    *,
+    allow_fallback: bool = False,
+    trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """Loads a model and its processor; `model.generate` works as in Transformers.
 
@@ -22,6 +26,8 @@ def load(
             then loaded in full precision).
         arithmetic: of a quantized model: `integer`, or `simulated` for the same numbers from
             float products.
+        allow_fallback: run layers that no kernel supports by the slow PyTorch definition, instead
+            of raising. Which kernel a layer got is in the model's `qvlm_kernels`.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:
@@ -35,6 +41,9 @@ def load(
         )
     directory = Path(model)
     if is_quantized(directory):
-        return load_quantized(directory, cast(Arithmetic, arithmetic)), read_processor(directory)
+        quantized = load_quantized(
+            directory, cast(Arithmetic, arithmetic), allow_fallback=allow_fallback
+        )
+        return quantized, read_processor(directory)
     loaded = load_model(model, trust_remote_code=trust_remote_code)
     return loaded.model, loaded.processor

@@ -1,7 +1,7 @@
 """Quantized linears: how they are built, simulated in floats and run in integers."""
 
-from qvlm.runtime.integer import IntegerLinear
+from qvlm.runtime.linear import QuantizedLinear
 from qvlm.runtime.parameters import LinearParameters, quantize_linear
 from qvlm.runtime.simulated import SimulatedLinear
 
-__all__ = ["IntegerLinear", "LinearParameters", "SimulatedLinear", "quantize_linear"]
+__all__ = ["LinearParameters", "QuantizedLinear", "SimulatedLinear", "quantize_linear"]

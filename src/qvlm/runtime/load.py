@@ -1,4 +1,4 @@
-"""Load a native checkpoint into a Transformers model with integer linears."""
+"""Load a native checkpoint into a Transformers model with quantized linears."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from qvlm.errors import ArtefactError
 from qvlm.numerics.affine import AffineGrid
 from qvlm.numerics.packing import unpack_bits
 from qvlm.numerics.weights import QuantizedWeight
-from qvlm.runtime.integer import Arithmetic, IntegerLinear
+from qvlm.runtime.definition import Arithmetic
+from qvlm.runtime.kernels.choose import DEFINITION, Choice, choose
+from qvlm.runtime.linear import QuantizedLinear, shape_of
 from qvlm.runtime.parameters import LinearParameters
 
 Tensors = dict[str, torch.Tensor]
@@ -56,24 +58,37 @@ def read_index(directory: Path) -> CheckpointIndex:
     return read_json(path, CheckpointIndex)
 
 
-def load_quantized(directory: Path, arithmetic: Arithmetic = "integer") -> nn.Module:
+def load_quantized(
+    directory: Path, arithmetic: Arithmetic = "integer", *, allow_fallback: bool = False
+) -> nn.Module:
     """Builds the model of a checkpoint, in evaluation mode on the CPU.
+
+    Which kernel each layer got is in the model's `qvlm_kernels`: layer path -> `Choice`.
 
     Args:
         directory: written by `qvlm quantize`.
         arithmetic: `integer`, or `simulated` for the same numbers from float products.
+        allow_fallback: run layers without a kernel by the slow definition instead of raising.
 
     Raises:
         ArtefactError: a file is missing or damaged, or a tensor is missing or has a wrong shape.
+        KernelError: a layer has no kernel here, or the one that was asked for does not run.
     """
     from transformers import GenerationConfig
 
     index = read_index(directory)
     tensors = read_tensors(directory / WEIGHTS_NAME)
     model = _empty_model(directory)
+    choices: dict[str, Choice] = {}
     for layer in index.layers:
         parameters = _take_parameters(tensors, layer)
-        _put(model, layer.path, IntegerLinear(parameters, arithmetic))
+        choice = (
+            Choice(DEFINITION, "simulated arithmetic")
+            if arithmetic == "simulated"
+            else choose(shape_of(parameters), layer.path, allow_fallback=allow_fallback)
+        )
+        choices[layer.path] = choice
+        _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
     for layer in index.layers:
         for name in site_names(layer.site):
             tensors.pop(name, None)
@@ -81,6 +96,8 @@ def load_quantized(directory: Path, arithmetic: Arithmetic = "integer") -> nn.Mo
     if (directory / "generation_config.json").is_file():
         settings: Any = model
         settings.generation_config = GenerationConfig.from_pretrained(directory)
+    recorded: Any = model
+    recorded.qvlm_kernels = choices
     return model.eval()
 
 

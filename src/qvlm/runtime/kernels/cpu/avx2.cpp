@@ -1,0 +1,261 @@
+// x86-64 with AVX2 and FMA.
+#include "isa.h"
+
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+
+#include <cstring>
+#include <limits>
+
+namespace qvlm {
+namespace {
+
+struct Vector {
+    __m256 low, high;
+};
+
+struct Integers {
+    __m256i low, high;
+};
+
+// Keeps the compiler from reordering a pass: with all broadcasts first, accumulators would no
+// longer fit the 16 registers (GCC 12 then spills ten of them, at twice the time).
+template <class Pair>
+inline Pair in_registers(Pair p) {
+    asm volatile("" : "+x"(p.low), "+x"(p.high));
+    return p;
+}
+
+inline __m256i load256(const void* at) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(at));
+}
+
+inline __m128i load128(const void* at) {
+    return _mm_loadu_si128(static_cast<const __m128i*>(at));
+}
+
+inline void store256(void* at, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
+
+inline Vector load_scale(const uint16_t* at) {
+    const auto wide = [](const uint16_t* half) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(half)), 16));
+    };
+    return {wide(at), wide(at + 8)};
+}
+
+// 64 levels of a block, as bytes.
+template <int bits>
+inline Integers levels_of(const uint8_t* at) {
+    if constexpr (bits == 8) return {load256(at), load256(at + 32)};
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i packed = load256(at);
+    const __m256i low = _mm256_and_si256(packed, nibble);
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(packed, 4), nibble);
+    if constexpr (bits == 4) return {low, high};
+    const __m256i pairs = _mm256_broadcastsi128_si256(load128(at + 32));
+    const __m256i mask = _mm256_set1_epi8(0x30);
+    const __m256i first = _mm256_sllv_epi64(pairs, _mm256_set_epi64x(2, 2, 4, 4));
+    const __m256i second = _mm256_srlv_epi64(pairs, _mm256_set_epi64x(2, 2, 0, 0));
+    return {_mm256_or_si256(low, _mm256_and_si256(first, mask)),
+            _mm256_or_si256(high, _mm256_and_si256(second, mask))};
+}
+
+// The 16 zero points of a group, as bytes.
+inline __m128i zeros_of(const uint8_t* zeros, int middle) {
+    return zeros ? load128(zeros) : _mm_set1_epi8(static_cast<char>(middle));
+}
+
+// What bytes and words have in common: sums of 32-bit integers.
+struct IntegerSums {
+    using Sum = Integers;
+    static Sum load(const int32_t* at) { return {load256(at), load256(at + 8)}; }
+    static void store(int32_t* at, Sum s) {
+        store256(at, s.low);
+        store256(at + 8, s.high);
+    }
+    static Sum add(Sum a, Sum b) {
+        return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+    }
+    static void finish(float* real, Sum s, Vector scale) {
+        const auto one = [](float* at, __m256i sum, __m256 by) {
+            _mm256_store_ps(at, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), by, _mm256_load_ps(at)));
+        };
+        one(real, s.low, scale.low);
+        one(real + 8, s.high, scale.high);
+    }
+};
+
+// 4 channels a step: `maddubs` of unsigned activations and signed weights, summed in 16 bits.
+struct Bytes : IntegerSums {
+    static constexpr int steps = 1;
+    static constexpr bool narrow = true;
+    static constexpr int stream_tokens = 4;
+    using Operand = Integers;
+    using Acc = Integers;
+
+    static Operand load_operand(const uint8_t* at) { return {load256(at), load256(at + 32)}; }
+    static void store_operand(uint8_t* at, Operand v) {
+        store256(at, v.low);
+        store256(at + 32, v.high);
+    }
+    static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
+        const __m256i q = _mm256_set1_epi32(static_cast<int>(*word));
+        return in_registers(Acc{_mm256_add_epi16(acc.low, _mm256_maddubs_epi16(q, v.low)),
+                             _mm256_add_epi16(acc.high, _mm256_maddubs_epi16(q, v.high))});
+    }
+    static Sum sum(Acc acc) {
+        const __m256i ones = _mm256_set1_epi16(1);
+        return {_mm256_madd_epi16(acc.low, ones), _mm256_madd_epi16(acc.high, ones)};
+    }
+
+    template <int bits>
+    struct Stream {
+        const uint8_t* at;
+        Integers zero, centred;
+        explicit Stream(const uint8_t* from) : at(from), zero(), centred() {}
+        void group(const uint8_t* zeros, int middle) {
+            const __m256i all = _mm256_broadcastsi128_si256(zeros_of(zeros, middle));
+            const __m256i fours = _mm256_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4,
+                                                   4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7);
+            zero.low = _mm256_shuffle_epi8(all, fours);
+            zero.high = _mm256_shuffle_epi8(all, _mm256_add_epi8(fours, _mm256_set1_epi8(8)));
+        }
+        void next() {
+            const Integers levels = levels_of<bits>(at);
+            centred.low = _mm256_sub_epi8(levels.low, zero.low);
+            centred.high = _mm256_sub_epi8(levels.high, zero.high);
+        }
+        Operand operand(int) const { return centred; }
+        void done() { at += block_bytes(bits); }
+    };
+};
+
+// 2 channels a step: `madd` of 16-bit levels, exact at any width.
+struct Words : IntegerSums {
+    static constexpr int steps = 2;
+    static constexpr bool narrow = false;
+    static constexpr int stream_tokens = 4;
+    using Operand = Integers;
+    using Acc = Integers;
+
+    static Operand load_operand(const uint8_t* at) { return {load256(at), load256(at + 32)}; }
+    static void store_operand(uint8_t* at, Operand v) {
+        store256(at, v.low);
+        store256(at + 32, v.high);
+    }
+    static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
+        const __m256i q = _mm256_set1_epi32(static_cast<int>(*word));
+        return in_registers(Acc{_mm256_add_epi32(acc.low, _mm256_madd_epi16(q, v.low)),
+                             _mm256_add_epi32(acc.high, _mm256_madd_epi16(q, v.high))});
+    }
+    static Sum sum(Acc acc) { return acc; }
+
+    template <int bits>
+    struct Stream {
+        static_assert(bits == 8, "words are stored as bytes");
+        const uint8_t* at;
+        Integers zero;
+        explicit Stream(const uint8_t* from) : at(from), zero() {}
+        void group(const uint8_t* zeros, int middle) {
+            const __m128i all = zeros_of(zeros, middle);
+            const __m128i twos = _mm_unpacklo_epi8(all, all), more = _mm_unpackhi_epi8(all, all);
+            zero = {_mm256_cvtepu8_epi16(twos), _mm256_cvtepu8_epi16(more)};
+        }
+        void next() {}
+        Operand operand(int step) const {
+            const auto wide = [](const uint8_t* from) { return _mm256_cvtepu8_epi16(load128(from)); };
+            return {_mm256_sub_epi16(wide(at + step * 32), zero.low),
+                    _mm256_sub_epi16(wide(at + step * 32 + 16), zero.high)};
+        }
+        void done() { at += block_bytes(bits); }
+    };
+};
+
+// 1 channel a step: floats.
+struct Reals {
+    static constexpr int steps = 4;
+    static constexpr bool narrow = false;
+    static constexpr int stream_tokens = 4;
+    using Operand = Vector;
+    using Acc = Vector;
+    using Sum = Vector;
+
+    static Operand load_operand(const uint8_t* at) {
+        const auto* from = reinterpret_cast<const float*>(at);
+        return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+    }
+    static void store_operand(uint8_t* at, Operand v) {
+        auto* to = reinterpret_cast<float*>(at);
+        _mm256_storeu_ps(to, v.low);
+        _mm256_storeu_ps(to + 8, v.high);
+    }
+    static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
+        const __m256 x = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(*word)));
+        return in_registers(Acc{_mm256_fmadd_ps(x, v.low, acc.low), _mm256_fmadd_ps(x, v.high, acc.high)});
+    }
+    static Sum sum(Acc acc) { return acc; }
+    static Sum add(Sum a, Sum b) {
+        return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+    }
+    static Sum load(const int32_t* at) {
+        return {_mm256_castsi256_ps(load256(at)), _mm256_castsi256_ps(load256(at + 8))};
+    }
+    static void store(int32_t* at, Sum s) {
+        store256(at, _mm256_castps_si256(s.low));
+        store256(at + 8, _mm256_castps_si256(s.high));
+    }
+    static void finish(float* real, Sum s, Vector scale) {
+        _mm256_store_ps(real, _mm256_fmadd_ps(s.low, scale.low, _mm256_load_ps(real)));
+        _mm256_store_ps(real + 8, _mm256_fmadd_ps(s.high, scale.high, _mm256_load_ps(real + 8)));
+    }
+
+    template <int bits>
+    struct Stream {
+        const uint8_t* at;
+        Integers zero;
+        alignas(32) uint8_t levels[kLevels];
+        explicit Stream(const uint8_t* from) : at(from), zero() {}
+        void group(const uint8_t* zeros, int middle) {
+            const __m128i all = zeros_of(zeros, middle);
+            zero = {_mm256_cvtepu8_epi32(all), _mm256_cvtepu8_epi32(_mm_srli_si128(all, 8))};
+        }
+        void next() {
+            if constexpr (bits < 8) {
+                const Integers found = levels_of<bits>(at);
+                store256(levels, found.low);
+                store256(levels + 32, found.high);
+            }
+        }
+        Operand operand(int step) const {
+            const uint8_t* from = (bits < 8 ? levels : at) + step * kPanel;
+            const auto real = [](const uint8_t* eight, __m256i u) {
+                const auto* low = reinterpret_cast<const __m128i*>(eight);
+                const __m256i v = _mm256_cvtepu8_epi32(_mm_loadl_epi64(low));
+                return _mm256_cvtepi32_ps(_mm256_sub_epi32(v, u));
+            };
+            return {real(from, zero.low), real(from + 8, zero.high)};
+        }
+        void done() { at += block_bytes(bits); }
+    };
+};
+
+#include "multiply.inl"
+#include "round.inl"
+
+const Isa kIsa = {"avx2", round_tile, multiply};
+
+}  // namespace
+
+const Isa* avx2_isa() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kIsa : nullptr;
+}
+
+}  // namespace qvlm
+
+#else
+
+namespace qvlm {
+const Isa* avx2_isa() { return nullptr; }
+}  // namespace qvlm
+
+#endif

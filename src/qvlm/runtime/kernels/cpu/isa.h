@@ -1,0 +1,48 @@
+// What a processor path offers: two functions behind one table.
+#pragma once
+
+#include "layout.h"
+
+namespace qvlm {
+
+// Dynamic grid of a token, kept for the epilogue.
+struct TokenGrid {
+    float scale;
+    float zero_point;
+};
+
+// A rectangle of the output, and the memory that computing it needs.
+struct Task {
+    int64_t first_tile, last_tile;    // of kTile tokens each
+    int64_t first_panel, last_panel;
+    void* buffer;                     // buffer_bytes(), aligned to 64
+};
+
+// Unpacked weights that the passes of a task share: more than half an L1 cache costs less than
+// storing and loading the accumulators more often (measured: 16 KiB is 6 % slower).
+constexpr int64_t kSpanBytes = 32 * 1024;
+
+// A group is cut only where it is the only one, so one larger than a span needs more. No path
+// unpacks a level to more than 4 bytes.
+inline int64_t buffer_bytes(const Weights& w) {
+    const int64_t group = w.group_blocks() * kLevels * 4;
+    return w.groups() == 1 || group < kSpanBytes ? kSpanBytes : group;
+}
+
+struct Isa {
+    const char* name;
+    // Rounds the tokens of one tile into words[steps][tokens of the tile]; grids[token] per token.
+    // `row` has room for the words of one token.
+    void (*round_tile)(const Weights&, const Inputs&, int64_t tile, uint32_t* words,
+                       TokenGrid* grids, uint32_t* row);
+    // Multiplies; words holds all tiles, kTile * steps words apart.
+    void (*multiply)(const Weights&, const Inputs&, const Outputs&, const uint32_t* words,
+                     const TokenGrid* grids, const Task&);
+};
+
+const Isa* portable_isa();
+const Isa* avx2_isa();      // null where not compiled in or the processor lacks it
+const Isa* avx512_isa();
+const Isa* neon_isa();
+
+}  // namespace qvlm

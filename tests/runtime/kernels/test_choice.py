@@ -1,0 +1,118 @@
+"""Which kernel a layer gets: said, recorded, forced, refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+import qvlm
+from qvlm.errors import KernelError
+from qvlm.runtime import QuantizedLinear
+from qvlm.runtime.kernels import choose as choosing
+from qvlm.runtime.kernels import native
+from qvlm.runtime.kernels.choose import choose
+from qvlm.runtime.kernels.plan import LinearShape, plan_of
+from qvlm.schemes import ActivationScheme
+from tiny.linears import PATHS
+
+
+def shape(**changes) -> LinearShape:
+    values = {"out_features": 8, "in_features": 64, "group_size": 32, "weight_bits": 4,
+              "symmetric": False, "activations": ActivationScheme()}  # fmt: skip
+    return LinearShape(**{**values, **changes})
+
+
+TOO_LONG = shape(in_features=40_000, group_size=40_000, weight_bits=8,
+                 activations=ActivationScheme(bits=8))  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked(monkeypatch):
+    monkeypatch.delenv("QVLM_KERNELS", raising=False)
+
+
+def test_the_fastest_one_is_taken():
+    assert choose(shape(), "up", allow_fallback=False).kernel == PATHS[0]
+
+
+@pytest.mark.parametrize("name", [*PATHS, "torch"])
+def test_one_can_be_forced(monkeypatch, name):
+    monkeypatch.setenv("QVLM_KERNELS", name)
+    choice = choose(shape(), "up", allow_fallback=False)
+    assert (choice.kernel, choice.reason) == (name, "")
+
+
+def test_a_misspelt_one_is_refused(monkeypatch):
+    monkeypatch.setenv("QVLM_KERNELS", "avx22")
+    with pytest.raises(KernelError, match="did you mean 'avx2'"):
+        choose(shape(), "up", allow_fallback=True)
+
+
+def test_one_that_does_not_run_here_is_refused(monkeypatch):
+    missing = next(name for name in choosing.NAMES if name not in (*PATHS, "torch"))
+    monkeypatch.setenv("QVLM_KERNELS", missing)
+    with pytest.raises(KernelError, match=f"{missing} does not run here"):
+        choose(shape(), "up", allow_fallback=True)
+
+
+def test_a_layer_without_a_kernel_is_an_error_unless_allowed():
+    assert "overflow" in str(plan_of(TOO_LONG))
+    with pytest.raises(KernelError, match=r"layer 'mlp.up' has no .* --allow-fallback"):
+        choose(TOO_LONG, "mlp.up", allow_fallback=False)
+    choice = choose(TOO_LONG, "mlp.up", allow_fallback=True)
+    assert choice.kernel == "torch"
+    assert "overflow" in choice.reason
+
+
+def test_a_missing_library_warns_once_and_is_recorded(monkeypatch):
+    monkeypatch.setattr(native, "library", lambda: None)
+    choosing._warn_once.cache_clear()
+    with pytest.warns(RuntimeWarning, match="not installed"):
+        choice = choose(shape(), "up", allow_fallback=False)
+    assert (choice.kernel, choice.reason) == ("torch", "the native library is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        choose(shape(), "up", allow_fallback=False)
+    choosing._warn_once.cache_clear()
+
+
+def test_bytes_are_used_only_where_products_fit():
+    for bits in range(1, 9):
+        for active in range(2, 9):
+            for symmetric in (False, True):
+                plan = plan_of(shape(weight_bits=bits, symmetric=symmetric,
+                                     activations=ActivationScheme(bits=active)))  # fmt: skip
+                largest = 2 ** (bits - 1) if symmetric else 2**bits - 1
+                if plan.arithmetic == "bytes":
+                    assert 2 * plan.run * (2**active - 1) * largest < 2**15
+                assert plan.stored_bits >= bits
+
+
+def test_the_loader_records_every_layer(monkeypatch, quantized):
+    for name in (*PATHS, "torch"):
+        monkeypatch.setenv("QVLM_KERNELS", name)
+        model, _ = qvlm.load(quantized)
+        layers = {
+            path: module
+            for path, module in model.named_modules()
+            if isinstance(module, QuantizedLinear)
+        }
+        assert {module.kernel for module in layers.values()} == {name}
+        assert {path: c.kernel for path, c in model.qvlm_kernels.items()} == {
+            path: module.kernel for path, module in layers.items()
+        }
+        assert all(module.name == path for path, module in layers.items())
+
+
+@torch.no_grad()
+def test_every_kernel_gives_the_logits_of_the_definition(monkeypatch, quantized):
+    logits = {}
+    for name in (*PATHS, "torch"):
+        monkeypatch.setenv("QVLM_KERNELS", name)
+        model, _ = qvlm.load(quantized)
+        tokens = torch.arange(5, 12).unsqueeze(0)
+        logits[name] = model(input_ids=tokens).logits
+    for name in PATHS:
+        torch.testing.assert_close(logits[name], logits["torch"], rtol=1e-3, atol=1e-4)
