@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from qvlm.numerics.affine import AffineGrid, dequantize, grid_from_range, per_token_grid, quantize
-from qvlm.runtime import QuantizedLinear, LinearParameters, SimulatedLinear, quantize_linear
+from qvlm.runtime import LinearParameters, QuantizedLinear, SimulatedLinear, quantize_linear
 from qvlm.schemes import ActivationScheme, LayerScheme, WeightScheme
 
 Granularity = Literal["per_channel", "per_tensor", "per_token"]

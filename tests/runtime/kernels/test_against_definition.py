@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny.linears import PATHS, assert_equal_to, inputs, parameters
 
 from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime import LinearParameters, QuantizedLinear
+from tiny.linears import PATHS, assert_equal_to, inputs, parameters
 
 pytestmark = pytest.mark.parametrize("path", PATHS)
 WIDTHS = [(4, 4), (4, 8), (6, 6), (8, 8), (4, 16), (8, 16)]

@@ -6,7 +6,6 @@ import warnings
 
 import pytest
 import torch
-from tiny.linears import PATHS
 
 import qvlm
 from qvlm.errors import KernelError
@@ -16,6 +15,7 @@ from qvlm.runtime.kernels import native
 from qvlm.runtime.kernels.choose import choose
 from qvlm.runtime.kernels.plan import LinearShape, plan_of
 from qvlm.schemes import ActivationScheme
+from tiny.linears import PATHS
 
 
 def shape(**changes) -> LinearShape:
@@ -59,7 +59,7 @@ def test_one_that_does_not_run_here_is_refused(monkeypatch):
 
 def test_a_layer_without_a_kernel_is_an_error_unless_allowed():
     assert "overflow" in str(plan_of(TOO_LONG))
-    with pytest.raises(KernelError, match="layer 'mlp.up' has no .* --allow-fallback"):
+    with pytest.raises(KernelError, match=r"layer 'mlp.up' has no .* --allow-fallback"):
         choose(TOO_LONG, "mlp.up", allow_fallback=False)
     choice = choose(TOO_LONG, "mlp.up", allow_fallback=True)
     assert choice.kernel == "torch"

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny.linears import PATHS, inputs, parameters
 
 from qvlm.errors import KernelError, QvlmError
 from qvlm.runtime import QuantizedLinear
 from qvlm.runtime.kernels import ops
+from tiny.linears import PATHS, inputs, parameters
 
 NAMES = ("x", "levels", "scale", "zero_point", "constant", "token_sums", "input_scale",
          "input_zero_point", "out_features", "group_size", "weight_bits", "activation_bits",
@@ -116,5 +116,5 @@ def test_a_layer_names_itself_when_its_input_is_wrong(size, dtype):
     if x.dim() and x.shape[-1] == 64 and dtype in ops.FLOATS:
         assert linear(x).shape == (*size[:-1], 20)
     else:
-        with pytest.raises(KernelError, match="layer 'mlp.up' got"):
+        with pytest.raises(KernelError, match=r"layer 'mlp.up' got"):
             linear(x)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny.linears import PATHS, inputs, parameters
 from torch import nn
 
 from qvlm.runtime import QuantizedLinear
+from tiny.linears import PATHS, inputs, parameters
 
 KERNELS = (*PATHS[:1], "torch")
 
