@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from qvlm.numerics.affine import grid_from_range
+from qvlm.numerics.weights import resolve_group_size
 from qvlm.runtime import QuantizedLinear, quantize_linear
 from qvlm.runtime.kernels.choose import selected
 from qvlm.schemes import ActivationScheme, LayerScheme, WeightScheme
@@ -41,9 +42,10 @@ def torch_fp32(x: torch.Tensor, weight: torch.Tensor) -> Layer:
 
 
 def qvlm_layer(weight_bits: int, activation_bits: int, group_size: int | None) -> Builder:
-    """Per-channel static activations; weights as in the presets of that width."""
+    """Per-channel static activations; a group size that does not divide becomes a divisor."""
 
     def build(x: torch.Tensor, weight: torch.Tensor) -> Layer:
+        size = resolve_group_size(weight.shape[1], group_size, "largest_divisor")
         linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
         linear.weight.data = weight
         scheme = LayerScheme(
@@ -58,7 +60,7 @@ def qvlm_layer(weight_bits: int, activation_bits: int, group_size: int | None) -
         grid = None
         if activation_bits < 16:
             grid = grid_from_range(x.amin(0) - 0.5, x.amax(0) + 0.5, activation_bits)
-        parameters = quantize_linear(linear, scheme, group_size or weight.shape[1], grid)
+        parameters = quantize_linear(linear, scheme, size, grid)
         layer = QuantizedLinear(parameters, kernel=selected())
         zeros = 0 if layer.zero_point is None else layer.zero_point.nbytes
         nbytes = layer.packed.nbytes + layer.scale.nbytes + zeros

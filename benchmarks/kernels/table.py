@@ -8,8 +8,8 @@ from typing import Any
 INTRODUCTION = """# Kernels
 
 `python benchmarks/kernels/run.py` wrote this page; its docstring says how it measures. Ratios are
-to torch fp32 (higher is faster), GOP/s counts a multiplication and an addition as two, GB/s counts the
-bytes of weights, scales and zero points.
+to torch fp32 (higher is faster), GOP/s counts a multiplication and an addition as two, GB/s counts
+the bytes of weights, scales and zero points.
 """
 
 
