@@ -77,7 +77,7 @@ def test_sigint_to_a_real_process(tiny_model, questions, tmp_path):
 def _interrupt_at(monkeypatch: pytest.MonkeyPatch, stage: str, done: int = 1) -> None:
     @contextlib.contextmanager
     def display():
-        def report(current: str, finished: int, total: int) -> None:
+        def report(current: str, finished: int, total: int, note: str = "") -> None:
             if current == stage and finished >= done:
                 raise KeyboardInterrupt
 
