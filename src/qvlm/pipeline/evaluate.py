@@ -31,6 +31,7 @@ def evaluate(
     output: str | Path | None = None,
     arithmetic: Arithmetic | str = "integer",
     blank_images: bool = False,
+    adapter: str = "auto",
     trust_remote_code: bool = False,
     progress: Progress = silent,
 ) -> Scores:
@@ -47,6 +48,7 @@ def evaluate(
         output: JSON file for the scores.
         arithmetic: as in `load`.
         blank_images: replace every image by a grey one.
+        adapter: as in `load`.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far it is.
 
@@ -59,7 +61,9 @@ def evaluate(
         calibrated = set(result.sample_fingerprints)
         seen = [sample.key for sample in samples if sample.fingerprint in calibrated]
         check_disjoint(seen, [sample.key for sample in samples])
-    loaded, processor = load(model, arithmetic, trust_remote_code=trust_remote_code)
+    loaded, processor = load(
+        model, arithmetic, adapter=adapter, trust_remote_code=trust_remote_code
+    )
     generator = HuggingFaceGenerator(loaded, processor, blank_images=blank_images)
     scores = score(
         generator,

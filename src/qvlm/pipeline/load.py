@@ -7,13 +7,18 @@ from typing import Any, cast, get_args
 
 from qvlm.errors import QvlmError, nearest
 from qvlm.models import load_model
-from qvlm.models.load import read_processor
+from qvlm.models.experts import split_experts
+from qvlm.models.processor import read_processor
 from qvlm.runtime.integer import Arithmetic
 from qvlm.runtime.load import is_quantized, load_quantized
 
 
 def load(
-    model: str | Path, arithmetic: Arithmetic | str = "integer", *, trust_remote_code: bool = False
+    model: str | Path,
+    arithmetic: Arithmetic | str = "integer",
+    *,
+    adapter: str = "auto",
+    trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """Loads a model and its processor; `model.generate` works as in Transformers.
 
@@ -22,6 +27,7 @@ def load(
             then loaded in full precision).
         arithmetic: of a quantized model: `integer`, or `simulated` for the same numbers from
             float products.
+        adapter: of a full-precision model: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:
@@ -35,6 +41,7 @@ def load(
         )
     directory = Path(model)
     if is_quantized(directory):
-        return load_quantized(directory, cast(Arithmetic, arithmetic)), read_processor(directory)
-    loaded = load_model(model, trust_remote_code=trust_remote_code)
+        quantized = load_quantized(directory, cast(Arithmetic, arithmetic), split_experts)
+        return quantized, read_processor(directory)
+    loaded = load_model(model, adapter=adapter, trust_remote_code=trust_remote_code)
     return loaded.model, loaded.processor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,17 @@ def read_index(directory: Path) -> CheckpointIndex:
     return read_json(path, CheckpointIndex)
 
 
-def load_quantized(directory: Path, arithmetic: Arithmetic = "integer") -> nn.Module:
+def load_quantized(
+    directory: Path,
+    arithmetic: Arithmetic = "integer",
+    prepare: Callable[[nn.Module], None] = lambda model: None,
+) -> nn.Module:
     """Builds the model of a checkpoint, in evaluation mode on the CPU.
 
     Args:
         directory: written by `qvlm quantize`.
         arithmetic: `integer`, or `simulated` for the same numbers from float products.
+        prepare: changes the modules of the empty model into those that were quantized.
 
     Raises:
         ArtefactError: a file is missing or damaged, or a tensor is missing or has a wrong shape.
@@ -71,6 +77,7 @@ def load_quantized(directory: Path, arithmetic: Arithmetic = "integer") -> nn.Mo
     index = read_index(directory)
     tensors = read_tensors(directory / WEIGHTS_NAME)
     model = _empty_model(directory)
+    prepare(model)
     for layer in index.layers:
         parameters = _take_parameters(tensors, layer)
         _put(model, layer.path, IntegerLinear(parameters, arithmetic))
