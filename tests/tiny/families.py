@@ -17,7 +17,7 @@ from tiny.cross_attention import idefics, mllama
 from tiny.llava import tiny_llava
 from tiny.llava_family import llava, llava_next, llava_onevision
 from tiny.qwen_vl import EXPERTS, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe
-from tiny.today import gemma3, idefics3, internvl, paligemma
+from tiny.today import aya_vision, gemma3, idefics3, internvl, paligemma
 
 FAMILIES: dict[str, Callable[[], Built]] = {
     "llava-clip-llama": tiny_llava,
@@ -36,6 +36,7 @@ FAMILIES: dict[str, Callable[[], Built]] = {
     "internvl": internvl,
     "paligemma": paligemma,
     "gemma3": gemma3,
+    "aya_vision": aya_vision,
     "mllama": mllama,
     "idefics": idefics,
     "llava-mixtral": lambda: llava(

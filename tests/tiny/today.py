@@ -1,4 +1,4 @@
-"""SmolVLM, Idefics3, InternVL, PaliGemma and Gemma3 of some thousand random weights."""
+"""SmolVLM, Idefics3, InternVL, PaliGemma, Gemma3 and Aya Vision of some thousand random weights."""
 
 from __future__ import annotations
 
@@ -105,3 +105,25 @@ def gemma3() -> Built:
         image_token_index=ids("<image_soft_token>"),
     )  # fmt: skip
     return seeded(hf.Gemma3ForConditionalGeneration, config), processor
+
+
+def aya_vision() -> Built:
+    tokenizer = byte_tokenizer(
+        "<|IMG_PATCH|>", start="<|START_OF_IMG|>", end="<|END_OF_IMG|>",
+        line_break="<|IMG_LINE_BREAK|>", placeholder="<image>",
+    )  # fmt: skip
+    processor = hf.AyaVisionProcessor(
+        hf.GotOcr2ImageProcessorPil(size=EDGES, crop_to_patches=True, max_patches=2),
+        tokenizer,
+        patch_size=8,
+        img_size=32,
+        downsample_factor=2,
+        chat_template=chat_template("<image>"),
+    )
+    config = hf.AyaVisionConfig(
+        vision_config=hf.SiglipVisionConfig(**vision_sizes(vision_use_head=False)),
+        text_config=hf.Cohere2Config(**text_sizes(sliding_window=32, logit_scale=0.5)),
+        image_token_index=processor.image_token_id,
+        tie_word_embeddings=False,
+    )
+    return seeded(hf.AyaVisionForConditionalGeneration, config), processor

@@ -83,7 +83,8 @@ def _stacks(model: nn.Module) -> dict[str, tuple[str, ...]]:
     for path, part in model.named_modules():
         inside = any(path.startswith(f"{outer}.") for outer in found)
         is_list = isinstance(part, nn.ModuleList) and path.rpartition(".")[2] in STACKS
-        if is_list and not inside and all(linears_of(layer) for layer in part.children()):
+        layers = list(part.children())
+        if is_list and layers and not inside and all(map(linears_of, layers)):
             found[path] = tuple(f"{path}.{name}" for name, _ in part.named_children())
     return found
 

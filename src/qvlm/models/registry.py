@@ -8,6 +8,7 @@ from qvlm.errors import ModelError, nearest
 from qvlm.models.adapter import Adapter
 
 ADAPTERS = {
+    "aya_vision": "qvlm.models.llava",
     "gemma3": "qvlm.models.gemma",
     "idefics": "qvlm.models.idefics",
     "idefics3": "qvlm.models.idefics3",
