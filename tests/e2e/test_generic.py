@@ -1,4 +1,4 @@
-"""`--adapter generic` from the command line to a checkpoint, for a model type without an adapter."""
+"""`--adapter generic` from the command line to a checkpoint, for an unlisted model type."""
 
 from __future__ import annotations
 

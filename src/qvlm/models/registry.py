@@ -50,10 +50,10 @@ def adapter_for(model_type: str, adapter: str = "auto") -> Adapter:
     Raises:
         ModelError: no adapter is registered for it.
     """
-    if adapter == "generic":
-        return importlib.import_module("qvlm.models.generic").ADAPTER  # type: ignore[no-any-return]
     if model_type in UNFIT:
         raise ModelError(f"model type '{model_type}' does not fit: {UNFIT[model_type]}")
+    if adapter == "generic":
+        return importlib.import_module("qvlm.models.generic").ADAPTER  # type: ignore[no-any-return]
     if model_type not in ADAPTERS:
         known = ", ".join(sorted(ADAPTERS))
         raise ModelError(
