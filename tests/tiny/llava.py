@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
@@ -13,18 +12,10 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
-    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging
 
-SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
-    "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] + ' ' }}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-)
-"""What llava-hf/llava-1.5-7b-hf renders."""
+from tiny.building import byte_tokenizer, chat_template
 
 
 def tiny_llava(
@@ -94,29 +85,9 @@ def tiny_processor(image_size: int = 32, patch_size: int = 8) -> LlavaProcessor:
             size={"shortest_edge": image_size},
             crop_size={"height": image_size, "width": image_size},
         ),
-        tokenizer=tiny_tokenizer(),
+        tokenizer=byte_tokenizer(),
         patch_size=patch_size,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
-    )
-
-
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """Returns a byte-level tokenizer without merges: 256 bytes after five special tokens."""
-    symbols = (*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()))
-    tokenizer = Tokenizer(models.BPE(vocab={s: i for i, s in enumerate(symbols)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
-    )
-    pad, begin, end, unknown, image = SPECIAL
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=pad,
-        bos_token=begin,
-        eos_token=end,
-        unk_token=unknown,
-        extra_special_tokens={"image_token": image},
+        chat_template=chat_template(),
     )

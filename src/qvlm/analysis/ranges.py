@@ -10,8 +10,8 @@ from torch import nn
 
 from qvlm.artefacts import ModelMap, Site
 from qvlm.artefacts.analysis import ChannelRange
-from qvlm.artefacts.calibration import IMAGE, TEXT, Batch
-from qvlm.models.replay import TOKEN_TOWERS
+from qvlm.artefacts.calibration import IMAGE, PADDING, TEXT, Batch
+from qvlm.models.positions import at_site
 from qvlm.observe.hooks import watch_inputs
 
 OUTLIER = 10.0
@@ -37,10 +37,9 @@ def channel_ranges(
     largest: dict[tuple[str, Tokens], torch.Tensor] = {}
     counts: dict[tuple[str, Tokens], int] = {}
     for done, batch in enumerate(batches, start=1):
-        kinds = batch.modality[batch.valid]
 
-        def see(name: str, x: torch.Tensor, kinds: torch.Tensor = kinds) -> None:
-            for tokens, rows in _by_kind(sites[name], x, kinds):
+        def see(name: str, x: torch.Tensor, modality: torch.Tensor = batch.modality) -> None:
+            for tokens, rows in _by_kind(model, sites[name], x, modality):
                 if len(rows):
                     peak = rows.abs().amax(dim=0)
                     key = (name, tokens)
@@ -58,9 +57,13 @@ def channel_ranges(
     )
 
 
-def _by_kind(site: Site, x: torch.Tensor, kinds: torch.Tensor) -> list[tuple[Tokens, torch.Tensor]]:
-    if site.tower not in TOKEN_TOWERS:
+def _by_kind(
+    model: nn.Module, site: Site, x: torch.Tensor, modality: torch.Tensor
+) -> list[tuple[Tokens, torch.Tensor]]:
+    if not site.reads_tokens:
         return [("image", x)]
+    kinds = at_site(model, site, modality)
+    kinds = kinds[kinds != PADDING]
     return [("image", x[kinds == IMAGE]), ("text", x[kinds == TEXT])]
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Annotated
 
+from pydantic import Field
+
+from qvlm.errors import ModelError
 from qvlm.schemes.layer import Frozen
 
-TowerName = Literal["vision", "projector", "language", "head"]
+TowerName = Annotated[str, Field(pattern=r"^(vision|projector|language|head)(_\w+)?$")]
+"""What a tower is for, and a suffix where a model has several of that kind (`vision_global`)."""
+TOKEN_TOWERS = ("language", "head")
+"""Towers whose positions are the tokens of `Batch.modality`."""
+IMAGE_STATES = "image_states"
+"""Role of the site of a cross-attention layer that reads the image instead of the tokens."""
 
 
 class Site(Frozen):
@@ -22,6 +30,13 @@ class Site(Frozen):
     """Module paths of the linears that read this input."""
     channels: int
     """Width of the input."""
+    expert: int | None = None
+    """Which expert of the layer reads it; None where every position does."""
+
+    @property
+    def reads_tokens(self) -> bool:
+        """True where the positions are tokens, of which some may be padding."""
+        return self.tower in TOKEN_TOWERS and self.role != IMAGE_STATES
 
 
 class Tower(Frozen):
@@ -63,8 +78,15 @@ class ModelMap(Frozen):
         return tuple(leaders.values())
 
     def tower(self, name: str) -> Tower:
-        """The tower of that name."""
-        return next(tower for tower in self.towers if tower.name == name)
+        """The tower of that name.
+
+        Raises:
+            ModelError: the model has none.
+        """
+        for tower in self.towers:
+            if tower.name == name:
+                return tower
+        raise ModelError(f"{self.architecture} has no {name} tower of layers, which this needs")
 
     @cached_property
     def quantized_towers(self) -> tuple[Tower, ...]:

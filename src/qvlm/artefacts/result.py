@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from qvlm.artefacts.plan import BlockPlan, GuardOutcome
 from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.artefacts.vision import VisionPlan
@@ -65,6 +67,9 @@ class Result(Frozen):
     sizes: Sizes
     layers: tuple[LayerBits, ...]
     skipped: dict[str, str]
+    sparse_experts: dict[str, int] = Field(default_factory=dict)
+    """Sites of experts that saw fewer tokens than the recipe's `calibration.expert_tokens`, with
+    how many: their range is that of all experts of their layer."""
     blocks: BlockPlan
     guard: GuardOutcome | None
     rounding: RoundingOutcome | None = None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.parameters import Overwrite, Set, TrustRemoteCode
+from qvlm.cli.parameters import Adapter, Overwrite, Set, TrustRemoteCode, adapter_override
 
 
 def analyze(
@@ -39,6 +39,7 @@ def analyze(
         str | None,
         typer.Option(help="Also generate answers and score them: scienceqa. Takes longer."),
     ] = None,
+    adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
     trust_remote_code: TrustRemoteCode = False,
@@ -70,7 +71,7 @@ def analyze(
             sweeps=sweeps,
             held_out=held_out,
             task=task,
-            overrides=set_ or [],
+            overrides=adapter_override(adapter) + (set_ or []),
             overwrite=overwrite,
             trust_remote_code=trust_remote_code,
             progress=progress,

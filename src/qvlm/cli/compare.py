@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.parameters import Overwrite, Set
+from qvlm.cli.parameters import Adapter, Overwrite, Set, adapter_override
 
 
 def compare(
@@ -28,6 +28,7 @@ def compare(
         int | None, typer.Option(help="Only N questions, drawn with a fixed seed.", min=1)
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Questions answered at once.", min=1)] = 32,
+    adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -53,7 +54,7 @@ def compare(
             split=split,
             limit=limit,
             batch_size=batch_size,
-            overrides=set_ or [],
+            overrides=adapter_override(adapter) + (set_ or []),
             overwrite=overwrite,
             progress=progress,
         )

@@ -10,7 +10,19 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a recipe field, e.g. --set search.strategy=beam."),
 ]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        help="generic: derive the model's towers from its module tree and say what was found, for "
+        "models that qvlm has no adapter for. Short for --set adapter=generic."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")
 ]
+
+
+def adapter_override(adapter: str | None) -> list[str]:
+    """The recipe override that the option stands for."""
+    return [] if adapter is None else [f"adapter={adapter}"]

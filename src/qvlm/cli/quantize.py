@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.parameters import Overwrite, Set, TrustRemoteCode
+from qvlm.cli.parameters import Adapter, Overwrite, Set, TrustRemoteCode, adapter_override
 
 
 def quantize(
@@ -36,6 +36,7 @@ def quantize(
     output: Annotated[
         Path | None, typer.Option(help="Directory to create [default: MODEL-RECIPE].")
     ] = None,
+    adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
     trust_remote_code: TrustRemoteCode = False,
@@ -64,7 +65,7 @@ def quantize(
             recipe,
             calibration,
             target,
-            overrides=set_ or [],
+            overrides=adapter_override(adapter) + (set_ or []),
             overwrite=overwrite,
             trust_remote_code=trust_remote_code,
             progress=progress,

@@ -7,6 +7,8 @@ with and without an image never share a batch: a text-only batch runs without `p
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from qvlm.artefacts.calibration import IGNORED, IMAGE, PADDING, TEXT, Batch
-from qvlm.data.prompts import render, teacher_forced
+from qvlm.data.prompts import PLACEHOLDER, render, teacher_forced
 from qvlm.data.sample import ImageSource, Sample
 from qvlm.data.wordings import answer_text
 from qvlm.errors import DataError
@@ -29,8 +31,9 @@ class _Encoded:
     """One sample as a processor sees it.
 
     Attributes:
-        tokens: `input_ids` and what runs along with it, each [tokens].
-        extras: `pixel_values` and the like, joined along their first dimension in a batch.
+        tokens: `input_ids` and what runs along with it, each [tokens, ...].
+        extras: `pixel_values` and the like, joined along their first dimension in a batch;
+            other dimensions (patches of images that were cut up) are padded with zeros.
         answer: how many tokens at the end are the answer.
     """
 
@@ -152,19 +155,23 @@ def _encode(
     """Encodes a prompt and, where given, its answer, with the end token if `end`."""
     tokenizer = processor.tokenizer
     prompt = render(sample, processor)
-    text, length_of_answer = prompt, 0
     # A template that writes the begin token itself must not get a second one.
     special = not (tokenizer.bos_token and prompt.startswith(tokenizer.bos_token))
-    if answer is not None:
+    text, length_of_answer = prompt, 0
+    arguments: dict[str, Any] = {"add_special_tokens": special}
+    if answer is not None and end and _knows_suffixes(processor):
+        # The model reads its prompt in both directions, so it must be told where that ends.
+        arguments["suffix"] = [answer]
+    elif answer is not None:
         text = teacher_forced(prompt, answer, tokenizer.eos_token if end else None)
         length_of_answer = _answer_tokens(tokenizer, prompt, text, special)
-    arguments: dict[str, Any] = {"text": [text], "add_special_tokens": special}
-    if sample.images:
-        arguments["images"] = [
-            _load_image(sample, image, max_pixels, blank) for image in sample.images
-        ]
+    images = [_load_image(sample, image, max_pixels, blank) for image in sample.images]
+    arguments |= _content(processor, text, images)
     try:
-        output = processor(**arguments, return_tensors="pt")
+        with warnings.catch_warnings():
+            # Of Transformers' own code (PaliGemma's processor): nothing that a user can mend.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            output = processor(**arguments, return_tensors="pt")
     except (ValueError, TypeError) as error:  # for instance a processor without patch_size
         reason = str(error).partition("\n")[0]
         raise DataError(
@@ -172,10 +179,28 @@ def _encode(
             "check the processor's files"
         ) from error
     length = output["input_ids"].shape[1]
-    tokens = {k: v[0] for k, v in output.items() if v.ndim == 2 and v.shape[:2] == (1, length)}
-    extras = {k: v for k, v in output.items() if k not in tokens}
+    tensors = {name: value for name, value in output.items() if name != "labels"}
+    tokens = {k: v[0] for k, v in tensors.items() if v.shape[:2] == (1, length)}
+    extras = {k: v for k, v in tensors.items() if k not in tokens}
+    if "suffix" in arguments:
+        length_of_answer = int((tokens["token_type_ids"] == 1).sum())
     _check_placeholders(sample, processor, tokens["input_ids"])
     return _Encoded(tokens, extras, length_of_answer)
+
+
+def _knows_suffixes(processor: Any) -> bool:
+    return "suffix" in inspect.signature(processor.__call__).parameters
+
+
+def _content(processor: Any, text: str, images: list[Any]) -> dict[str, Any]:
+    """Text and images as a processor's arguments."""
+    if hasattr(processor, "image_token"):
+        return {"text": [text], "images": images or None}
+    # This one writes the placeholders itself and wants to see the images between the words.
+    words = text.split(PLACEHOLDER)
+    images = images[: len(words) - 1]
+    content = [part for pair in zip(words, images, strict=False) for part in pair]
+    return {"text": [[part for part in [*content, words[-1]] if part != ""]]}
 
 
 def _answer_tokens(tokenizer: Any, prompt: str, text: str, special: bool) -> int:
@@ -209,7 +234,8 @@ def _check_placeholders(sample: Sample, processor: Any, ids: torch.Tensor) -> No
 
 
 def _image_id(processor: Any) -> int:
-    image_id = getattr(processor, "image_token_id", None)
+    # Not `image_token_id`: of Gemma3 that is the token which opens an image.
+    image_id = next(iter(getattr(processor, "image_token_ids", ())), None)
     if image_id is None:
         raise DataError(
             f"{type(processor).__name__} names no image_token_id: use a vision-language processor"
@@ -252,11 +278,23 @@ def _collate(encoded: Sequence[_Encoded], pad_id: int, side: Side) -> dict[str, 
             [_pad(item.tokens[name], longest, fill, side) for item in encoded]
         )
     for name in encoded[0].extras:
-        batch[name] = torch.cat([item.extras[name] for item in encoded])
+        batch[name] = _joined([item.extras[name] for item in encoded])
     return batch
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Concatenates along the first dimension, the others zero-padded to the largest."""
+    sizes = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    padded = []
+    for part in parts:
+        missing = [size - have for size, have in zip(sizes, part.shape[1:], strict=True)]
+        amounts = [amount for gap in reversed(missing) for amount in (0, gap)]
+        padded.append(torch.nn.functional.pad(part, amounts) if any(missing) else part)
+    return torch.cat(padded)
 
 
 def _pad(values: torch.Tensor, length: int, fill: int, side: Side) -> torch.Tensor:
     missing = length - values.shape[0]
-    amounts = (missing, 0) if side == "left" else (0, missing)
+    before, after = (missing, 0) if side == "left" else (0, missing)
+    amounts = (0, 0) * (values.ndim - 1) + (before, after)
     return torch.nn.functional.pad(values, amounts, value=fill)

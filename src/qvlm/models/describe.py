@@ -11,6 +11,8 @@ from torch import nn
 from qvlm.artefacts import ModelMap, Site
 from qvlm.errors import NothingMatchedError, RecipeError
 from qvlm.models.adapter import Adapter, sites_of_layer
+from qvlm.models.generic import report
+from qvlm.models.kinds import ROUTERS, linears_of
 from qvlm.models.registry import adapter_for
 from qvlm.numerics.weights import resolve_group_size
 from qvlm.schemes import Recipe
@@ -19,7 +21,8 @@ from qvlm.schemes import Recipe
 def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
     """Returns towers and sites of `model` as far as `recipe` quantizes them.
 
-    Every linear of the model is either in a site or in `skipped`.
+    Every linear of the model, and every matrix in the place of one, is either in a site or in
+    `skipped`.
 
     Raises:
         ModelError: the architecture has no adapter, or its layers are not as expected.
@@ -27,14 +30,18 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
         RecipeError: a group size does not divide a layer's width, or a tied head is quantized.
     """
     config: Any = model.config
-    adapter = adapter_for(config.model_type)
+    adapter = adapter_for(config.model_type, recipe.adapter)
     towers = adapter.towers(model)
+    if recipe.adapter == "generic":
+        for line in report(model, towers):
+            warnings.warn(line, stacklevel=2)
     skipped = _unused(adapter, model)
     sites: list[Site] = []
     patterns = {pattern: re.compile(pattern) for pattern in recipe.exclude}
     for tower in towers:
         for index, path in enumerate(tower.layers):
-            for site in sites_of_layer(model, tower.name, index, path, adapter.roles(tower.name)):
+            roles = adapter.roles(model, tower, path)
+            for site in sites_of_layer(model, tower.name, index, path, roles):
                 kept = _keep(site, recipe, patterns, skipped)
                 if kept is not None:
                     sites.append(kept)
@@ -44,9 +51,9 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
             "the recipe leaves nothing to quantize: every tower is null or excluded"
         )
     covered = {linear for site in sites for linear in site.linears}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and name not in covered:
-            skipped.setdefault(name, "not part of a tower")
+    for name in (*linears_of(model), *_bare_matrices(model)):
+        if name not in covered:
+            skipped.setdefault(name, _reason(name))
     _check_widths(sites, recipe)
     _check_head(model, covered)
     return ModelMap(
@@ -74,12 +81,31 @@ def _unused(adapter: Adapter, model: nn.Module) -> dict[str, str]:
     return reasons
 
 
+def _bare_matrices(model: nn.Module) -> list[str]:
+    """Parameters that are weight matrices of modules that are not linear layers."""
+    return [
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if not isinstance(module, nn.Linear | nn.Embedding)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim == 2 and name.endswith("weight")
+    ]
+
+
+def _reason(name: str) -> str:
+    """Why something that a matrix multiplies is in no site."""
+    if name.removesuffix(".weight").endswith(ROUTERS):
+        return "routes tokens to experts: stays in full precision"
+    return "a bare matrix, not a linear layer" if name.endswith("weight") else "not part of a tower"
+
+
 def _keep(
     site: Site, recipe: Recipe, patterns: dict[str, re.Pattern[str]], skipped: dict[str, str]
 ) -> Site | None:
     """The site without its excluded linears; fills `skipped`."""
     if recipe.tower_scheme(site.tower) is None:
-        field = "lm_head" if site.tower == "head" else site.tower
+        kind = site.tower.partition("_")[0]
+        field = "lm_head" if kind == "head" else kind
         skipped.update(dict.fromkeys(site.linears, f"recipe: {field} is null"))
         return None
     kept = []

@@ -14,6 +14,8 @@ from torch import nn
 
 from qvlm.artefacts.checkpoint import QUANT_METHOD
 from qvlm.errors import ModelError, WeightsError
+from qvlm.models.experts import split_experts
+from qvlm.models.processor import read_processor
 from qvlm.models.registry import adapter_for
 from qvlm.reference import cache_directory, pico_llava_path
 
@@ -40,11 +42,14 @@ class LoadedModel:
     directory: Path
 
 
-def load_model(name: str | Path, *, trust_remote_code: bool = False) -> LoadedModel:
-    """Loads a model and its processor.
+def load_model(
+    name: str | Path, *, adapter: str = "auto", trust_remote_code: bool = False
+) -> LoadedModel:
+    """Loads a model and its processor; fused experts become linears.
 
     Args:
         name: `pico-llava`, `smol-llava`, a directory or a hub id.
+        adapter: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:
@@ -53,8 +58,9 @@ def load_model(name: str | Path, *, trust_remote_code: bool = False) -> LoadedMo
         WeightsError: a weight is NaN or infinite.
     """
     source = resolve(name)
-    adapter_for(_model_type(source, trust_remote_code))
+    adapter_for(_model_type(source, trust_remote_code), adapter)
     model = _read_weights(source, trust_remote_code)
+    split_experts(model)
     check_finite(model)
     processor = read_processor(source, trust_remote_code)
     return LoadedModel(model, processor, str(name), directory_of(source))
@@ -93,22 +99,6 @@ def _built() -> Path:
             f"{BUILT} has not been built yet ('{directory}'): run `qvlm reference build {BUILT}`"
         )
     return directory
-
-
-def read_processor(source: str | Path, trust_remote_code: bool = False) -> Any:
-    """Loads the processor (images through Pillow: torchvision is not needed).
-
-    Raises:
-        ModelError: there is none, or its files cannot be read.
-    """
-    from transformers import AutoProcessor
-
-    try:
-        return AutoProcessor.from_pretrained(
-            source, backend="pil", trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"'{source}' has no usable processor: {_first_line(error)}") from error
 
 
 def check_finite(model: nn.Module) -> None:

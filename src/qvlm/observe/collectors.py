@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,7 +12,6 @@ import torch
 from qvlm.artefacts import ModelMap, Site
 from qvlm.artefacts.calibration import Batch
 from qvlm.errors import DataError
-from qvlm.models.replay import TOKEN_TOWERS
 from qvlm.numerics.affine import AffineGrid, grid_from_range
 from qvlm.numerics.clipping import TailQuantiles, clip_error
 from qvlm.numerics.entropy import JointHistogram
@@ -22,7 +22,11 @@ Ranges = tuple[torch.Tensor, torch.Tensor]
 
 
 class TailCollector:
-    """Exact per-channel quantiles of every site that needs a range."""
+    """Exact per-channel quantiles of every site that needs a range.
+
+    An expert that fewer than `expert_tokens` tokens were routed to says too little of its inputs:
+    it gets the range over all experts of its layer.
+    """
 
     def __init__(
         self,
@@ -30,14 +34,17 @@ class TailCollector:
         schemes: Mapping[str, ActivationScheme],
         percentiles: Sequence[float],
         batches: Sequence[Batch],
+        expert_tokens: int = 0,
     ) -> None:
         self._sites = {site.name: site for site in model_map.sites}
         self._schemes = schemes
         self._percentiles = tuple(percentiles)
         self._tokens = sum(int(batch.valid.sum()) for batch in batches)
-        self._images = sum(_images(batch) for batch in batches)
+        self._tiles = sum(_tiles(batch)[0] for batch in batches)
+        self._expert_tokens = expert_tokens
         self._leaders = leading_sites(model_map)
         self._tails: dict[str, TailQuantiles] = {}
+        self._pools: dict[tuple[str, int, bool], TailQuantiles] = {}
         self.positions: dict[str, int] = {}
         """Site -> number of positions seen."""
 
@@ -47,13 +54,15 @@ class TailCollector:
         if not scheme.is_static and site not in self._leaders:
             return
         self.positions[site] = self.positions.get(site, 0) + len(x)
+        total = self._total(site, batch, len(x))
         if self._is_per_tensor(site):
-            x = x.reshape(-1, 1)
+            total, x = total * x.shape[1], x.reshape(-1, 1)
         if site not in self._tails:
             percentiles = self._percentiles if scheme.is_static else (1.0,)
-            total = self._total(site, batch, len(x))
             self._tails[site] = TailQuantiles(x.shape[1], percentiles, total)
         self._tails[site].update(x)
+        if self._sites[site].expert is not None:
+            self._pool(self._sites[site], x, total)
 
     def ranges(self) -> dict[str, Ranges]:
         """Site -> candidate ranges, for the static sites.
@@ -65,12 +74,15 @@ class TailCollector:
         for name in self._sites:
             if not self._schemes[name].is_static:
                 continue
-            if name not in self._tails:
+            tails = self._pools.get(_pool_key(self._sites[name]), self._tails.get(name))
+            if self._sites[name].expert is None or self._seen(name) >= self._expert_tokens:
+                tails = self._tails.get(name)
+            if tails is None:
                 raise DataError(
                     f"calibration never reached '{name}': give samples that use it "
                     "(images for the vision tower and the projector)"
                 )
-            ranges[name] = self._tails[name].ranges()
+            ranges[name] = tails.ranges()
         return ranges
 
     def extremes(self) -> dict[str, Ranges]:
@@ -85,12 +97,23 @@ class TailCollector:
     def _is_per_tensor(self, site: str) -> bool:
         return self._schemes[site].is_static and self._schemes[site].granularity == "per_tensor"
 
+    def _seen(self, site: str) -> int:
+        return self.positions.get(site, 0)
+
+    def _pool(self, site: Site, x: torch.Tensor, total: int) -> None:
+        """Adds what an expert reads to what all experts of its layer read."""
+        key = _pool_key(site)
+        if key not in self._pools:
+            # A token may be routed to every expert.
+            experts = sum(_pool_key(other) == key for other in self._sites.values())
+            self._pools[key] = TailQuantiles(x.shape[1], self._percentiles, experts * total)
+        self._pools[key].update(x)
+
     def _total(self, site: str, batch: Batch, rows: int) -> int:
-        """Rows that the site will have seen at the end of the pass."""
-        if self._sites[site].tower in TOKEN_TOWERS:
-            rows_per_token = rows // int(batch.valid.sum())
-            return rows_per_token * self._tokens
-        return rows // _images(batch) * self._images
+        """The most rows that the site can have seen at the end of the pass."""
+        if self._sites[site].reads_tokens:
+            return self._tokens
+        return math.ceil(rows * self._tiles / max(_tiles(batch)[1], 1))
 
 
 class ErrorCollector:
@@ -119,7 +142,9 @@ class ErrorCollector:
         self._elements[site] = self._elements.get(site, 0) + x.numel()
 
     def mean(self, site: str) -> torch.Tensor:
-        """[percentiles] float64, mean of |x - x^|^p over all elements."""
+        """[percentiles] float64, mean of |x - x^|^p over all elements; 0 without any."""
+        if site not in self._sums:
+            return torch.zeros(len(self._ranges[site][0]), dtype=torch.float64)
         return self._sums[site] / self._elements[site]
 
 
@@ -190,6 +215,18 @@ def leading_sites(model_map: ModelMap) -> dict[str, Site]:
     return {site.name: site for site in model_map.leading_sites()}
 
 
-def _images(batch: Batch) -> int:
+def _pool_key(site: Site) -> tuple[str, int, bool]:
+    """Sites of one layer's experts that share a range: what they read, or what their ends read."""
+    return site.tower, site.layer, site.role.endswith("_out")
+
+
+def _tiles(batch: Batch) -> tuple[int, int]:
+    """Images, tiles of images or patches in a batch, and how many of them are no padding.
+
+    A tower runs on as many rows for each of them, and may or may not leave out the padding.
+    """
     pixels = batch.inputs.get("pixel_values")
-    return 0 if pixels is None else len(pixels)
+    if pixels is None:
+        return 0, 0
+    rows = pixels.flatten(0, max(pixels.ndim - 4, 0)).flatten(1)
+    return len(rows), int(rows.any(dim=1).sum())

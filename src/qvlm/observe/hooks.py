@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from qvlm.artefacts import ModelMap
+from qvlm.artefacts import ModelMap, Site
 from qvlm.artefacts.calibration import Batch
-from qvlm.models.replay import TOKEN_TOWERS, EnoughError
+from qvlm.models.positions import at_site
+from qvlm.models.replay import EnoughError
 
 
 @contextmanager
@@ -27,21 +28,19 @@ def watch_inputs(
     """
     last = model_map.sites[-1].name
 
-    def hook_for(name: str, tower: str) -> Any:
+    def hook_for(site: Site) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            x = args[0]
-            if tower in TOKEN_TOWERS:
-                x = x[batch.valid]
-            see(name, x.reshape(-1, x.shape[-1]).float())
-            if name == last:
+            x = args[0].reshape(-1, args[0].shape[-1])
+            if site.reads_tokens:
+                x = x[at_site(model, site, batch.valid)]
+            see(site.name, x.float())
+            if site.name == last:
                 raise EnoughError
 
         return hook
 
     handles = [
-        model.get_submodule(site.linears[0]).register_forward_pre_hook(
-            hook_for(site.name, site.tower)
-        )
+        model.get_submodule(site.linears[0]).register_forward_pre_hook(hook_for(site))
         for site in model_map.sites
     ]
     try:

@@ -49,7 +49,9 @@ def observe(
     }
     percentiles = recipe.search.percentiles
     total = 2 * len(batches)
-    tails = TailCollector(model_map, schemes, percentiles, batches)
+    tails = TailCollector(
+        model_map, schemes, percentiles, batches, recipe.calibration.expert_tokens
+    )
     for done, batch in enumerate(batches, start=1):
         _forward(model, model_map, batch, partial(tails.see, batch))
         progress(done, total)
@@ -66,7 +68,7 @@ def observe(
         _forward(model, model_map, batch, see)
         progress(done, total)
     sites = {
-        name: SiteStats(lower, upper, errors.mean(name), tails.positions[name])
+        name: SiteStats(lower, upper, errors.mean(name), tails.positions.get(name, 0))
         for name, (lower, upper) in ranges.items()
     }
     _warn_of_dead_channels(sites)

@@ -81,7 +81,7 @@ def analyze(
         torch.manual_seed(settings.seed)
         progress("load", 0, 1)
         samples = analysis_samples(calibration, settings, held_out)
-        loaded = load_model(model, trust_remote_code=trust_remote_code)
+        loaded = load_model(model, adapter=settings.adapter, trust_remote_code=trust_remote_code)
         model_map = describe(loaded.model, settings)
         size, pixels = settings.calibration.batch_size, settings.calibration.max_image_pixels
         encode = partial(

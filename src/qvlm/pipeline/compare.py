@@ -76,6 +76,7 @@ def compare(
                 limit=limit,
                 batch_size=batch_size,
                 answers=answers_file,
+                adapter=settings.adapter,
                 progress=told,
             )
             answers[method] = read_answers(answers_file)

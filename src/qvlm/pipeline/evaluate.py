@@ -49,6 +49,7 @@ def evaluate(
     arithmetic: Arithmetic | str = "integer",
     allow_fallback: bool = False,
     blank_images: bool = False,
+    adapter: str = "auto",
     trust_remote_code: bool = False,
     progress: Progress = silent,
 ) -> Scores:
@@ -76,6 +77,7 @@ def evaluate(
         arithmetic: as in `load`.
         allow_fallback: as in `load`.
         blank_images: replace every image by a grey one.
+        adapter: as in `load`.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far it is.
 
@@ -92,7 +94,11 @@ def evaluate(
         samples = with_shots(samples, pool, shots, shot_seed)
     with joined_shard() as shard:
         loaded, processor = load(
-            model, arithmetic, allow_fallback=allow_fallback, trust_remote_code=trust_remote_code
+            model,
+            arithmetic,
+            allow_fallback=allow_fallback,
+            adapter=adapter,
+            trust_remote_code=trust_remote_code,
         )
         generator = HuggingFaceGenerator(
             loaded,

@@ -7,7 +7,8 @@ from typing import Any, cast, get_args
 
 from qvlm.errors import QvlmError, nearest
 from qvlm.models import load_model
-from qvlm.models.load import read_processor
+from qvlm.models.experts import split_experts
+from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized, load_quantized
 
@@ -17,6 +18,7 @@ def load(
     arithmetic: Arithmetic | str = "integer",
     *,
     allow_fallback: bool = False,
+    adapter: str = "auto",
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """Loads a model and its processor; `model.generate` works as in Transformers.
@@ -28,6 +30,7 @@ def load(
             float products.
         allow_fallback: run layers that no kernel supports by the slow PyTorch definition, instead
             of raising. Which kernel a layer got is in the model's `qvlm_kernels`.
+        adapter: of a full-precision model: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:
@@ -42,8 +45,11 @@ def load(
     directory = Path(model)
     if is_quantized(directory):
         quantized = load_quantized(
-            directory, cast(Arithmetic, arithmetic), allow_fallback=allow_fallback
+            directory,
+            cast(Arithmetic, arithmetic),
+            allow_fallback=allow_fallback,
+            prepare=split_experts,
         )
         return quantized, read_processor(directory)
-    loaded = load_model(model, trust_remote_code=trust_remote_code)
+    loaded = load_model(model, adapter=adapter, trust_remote_code=trust_remote_code)
     return loaded.model, loaded.processor

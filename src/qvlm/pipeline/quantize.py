@@ -78,7 +78,9 @@ def quantize(
     with recorded_warnings() as caught, atomic_directory(target, overwrite=overwrite) as work:
         torch.manual_seed(settings.seed)
         with run.timed("load"):
-            loaded = load_model(model, trust_remote_code=trust_remote_code)
+            loaded = load_model(
+                model, adapter=settings.adapter, trust_remote_code=trust_remote_code
+            )
             model_map = describe(loaded.model, settings)
             used, guard = _calibration(calibration, settings)
             batches = _batches(used, loaded, settings)
@@ -113,6 +115,7 @@ def quantize(
             sample_fingerprints=tuple(sample.fingerprint for sample in (*used, *guard)),
             seed=settings.seed,
             skipped=model_map.skipped,
+            sparse_experts=_sparse_experts(model_map, stats, settings),
             blocks=plan,
             guard=clips.guard,
             rounding=rounding,
@@ -272,6 +275,17 @@ def _round(
         seconds=outcome.seconds, forward_equivalents=outcome.forward_equivalents
     )
     return outcome
+
+
+def _sparse_experts(model_map: ModelMap, stats: ActivationStats, recipe: Recipe) -> dict[str, int]:
+    """Sites of experts that share their layer's range, with the tokens that they saw."""
+    return {
+        site.name: stats.sites[site.name].tokens
+        for site in model_map.sites
+        if site.expert is not None
+        and site.name in stats.sites
+        and stats.sites[site.name].tokens < recipe.calibration.expert_tokens
+    }
 
 
 def _write_artefacts(

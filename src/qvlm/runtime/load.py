@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,11 @@ def read_index(directory: Path) -> CheckpointIndex:
 
 
 def load_quantized(
-    directory: Path, arithmetic: Arithmetic = "integer", *, allow_fallback: bool = False
+    directory: Path,
+    arithmetic: Arithmetic = "integer",
+    *,
+    allow_fallback: bool = False,
+    prepare: Callable[[nn.Module], None] = lambda model: None,
 ) -> nn.Module:
     """Builds the model of a checkpoint, in evaluation mode on the CPU.
 
@@ -69,6 +74,7 @@ def load_quantized(
         directory: written by `qvlm quantize`.
         arithmetic: `integer`, or `simulated` for the same numbers from float products.
         allow_fallback: run layers without a kernel by the slow definition instead of raising.
+        prepare: changes the modules of the empty model into those that were quantized.
 
     Raises:
         ArtefactError: a file is missing or damaged, or a tensor is missing or has a wrong shape.
@@ -79,6 +85,7 @@ def load_quantized(
     index = read_index(directory)
     tensors = read_tensors(directory / WEIGHTS_NAME)
     model = _empty_model(directory)
+    prepare(model)
     choices: dict[str, Choice] = {}
     for layer in index.layers:
         parameters = _take_parameters(tensors, layer)

@@ -27,6 +27,8 @@ class CalibrationSettings(Frozen):
     where something is searched; else none, since all that is left is second-order rounding, which
     takes no weight row that fits the calibration inputs worse than the nearest one."""
     max_image_pixels: int = Field(default=40_000_000, ge=1)
+    expert_tokens: int = Field(default=64, ge=0)
+    """An expert that fewer tokens were routed to has the range over all experts of its layer."""
 
 
 class PartitionSettings(Frozen):
@@ -112,6 +114,8 @@ class Recipe(Frozen):
     """A tower set to null stays in floating point."""
     lm_head: LayerScheme | None = None
     """The output layer; null keeps it in floating point."""
+    adapter: Literal["auto", "generic"] = "auto"
+    """`generic` derives the towers from the module tree, for models without an adapter."""
     exclude: tuple[str, ...] = ()
     """Regular expressions over module paths whose layers stay in floating point."""
     group_size_fallback: Literal["error", "largest_divisor"] = "error"
@@ -142,11 +146,14 @@ class Recipe(Frozen):
         return 0.0 if self.search.strategy == "none" else DEFAULT_GUARD
 
     def tower_scheme(self, tower: str) -> LayerScheme | None:
-        """Scheme of a tower: `language`, `projector`, `vision` or `head`."""
+        """Scheme of a tower: `language`, `projector`, `vision` or `head`.
+
+        A second tower of a kind (`vision_global`) has the scheme of its kind.
+        """
         schemes = {
             "language": self.language,
             "projector": self.projector,
             "vision": self.vision,
             "head": self.lm_head,
         }
-        return schemes[tower]
+        return schemes[tower.partition("_")[0]]

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from qvlm.artefacts import Site, Tower
+from qvlm.artefacts.layout import IMAGE_STATES
+from qvlm.models.positions import at_site
 from qvlm.models.replay import EnoughError, TowerInput, run_layer
 from qvlm.numerics.hessian import Hessian
 from qvlm.runtime import SimulatedLinear
@@ -61,7 +63,7 @@ class TowerRun:
         for call, weights, state in zip(self.calls, self.weights, hidden, strict=True):
             hooks = {
                 site.linears[0]: self._hook(
-                    hessians[site.name], call.valid, weights, stop=site is sites[-1]
+                    site, hessians[site.name], call.valid, weights, stop=site is sites[-1]
                 )
                 for site in sites
             }
@@ -71,22 +73,36 @@ class TowerRun:
 
     def _hook(
         self,
+        site: Site,
         hessian: Hessian,
         valid: torch.Tensor | None,
         weights: torch.Tensor,
         stop: bool,
     ) -> Any:
-        keep = torch.ones_like(weights, dtype=torch.bool) if valid is None else valid
-
         def hook(linear: nn.Module, args: tuple[Any, ...]) -> None:
             start = time.perf_counter()
             x = cast(SimulatedLinear, linear).multiplied(args[0])
-            hessian.update(x[keep], weights[keep])
+            x = x.reshape(-1, x.shape[-1])
+            hessian.update(*self._counted(site, x, valid, weights))
             self.hessian_seconds += time.perf_counter() - start
             if stop:
                 raise EnoughError
 
         return hook
+
+    def _counted(
+        self, site: Site, x: torch.Tensor, valid: torch.Tensor | None, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The rows of x that count, and how much; None where all count alike.
+
+        Image states, and what a merger or a resampler reads inside, are other positions than
+        those of the tower: they have no weights of their own.
+        """
+        if valid is not None and site.reads_tokens:
+            keep = at_site(self.model, site, valid)
+            return x[keep], at_site(self.model, site, weights)[keep]
+        is_per_row = site.role != IMAGE_STATES and weights.numel() == len(x)
+        return x, weights.flatten() if is_per_row else None
 
 
 @contextmanager

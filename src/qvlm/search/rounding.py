@@ -13,7 +13,7 @@ import torch
 from qvlm.artefacts import ClipPlan, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import RoundingGuard, RoundingOutcome, RoundingSeconds, SiteRounding
-from qvlm.models.replay import TowerInput, catch_first_hidden, catch_inputs, layers_caught
+from qvlm.models.replay import catch_tower, layers_caught
 from qvlm.numerics.hessian import Hessian, error_feedback
 from qvlm.numerics.rounding import round_gptq, split_rows
 from qvlm.schemes import RoundingSettings
@@ -77,7 +77,7 @@ def round_model(
         progress: told the layers that are done.
     """
     begin = time.perf_counter()
-    model, model_map = installer.model, installer.model_map
+    model = installer.model
     installer.restore()
     run = _Run(installer, clips, _token_weights(installer, batches))
     run.layer_forwards += run.weights.forward_equivalents * run.layers
@@ -86,9 +86,6 @@ def round_model(
     with run.timed("guard"):
         if guard_batches:
             guard = Guard(model, guard_batches)
-    with run.timed("forwards"):
-        caught = [catch_inputs(model, towers, batch) for batch in batches]
-    run.layer_forwards += layers_caught(model_map, towers)
     installer.install_plan(clips)
     with run.timed("guard"):
         if guard is not None:
@@ -96,8 +93,7 @@ def round_model(
     total = sum(len(tower.layers) for tower in towers)
     done = 0
     for tower in towers:
-        inputs = {i: of[tower.name] for i, of in enumerate(caught) if tower.name in of}
-        for _ in _round_tower(run, tower, batches, inputs):
+        for _ in _round_tower(run, tower, batches):
             done += 1
             progress(done, total)
     verdict = None
@@ -128,18 +124,17 @@ def rounded_towers(installer: Installer) -> tuple[Tower, ...]:
     )
 
 
-def _round_tower(
-    run: _Run, tower: Tower, batches: Sequence[Batch], inputs: dict[int, TowerInput]
-) -> Iterator[None]:
-    """Rounds one tower, yielding after each layer; `inputs` maps batch index -> its calls."""
+def _round_tower(run: _Run, tower: Tower, batches: Sequence[Batch]) -> Iterator[None]:
+    """Rounds one tower, yielding after each layer."""
     model, model_map = run.installer.model, run.installer.model_map
-    calls = list(inputs.values())
-    tower_run = TowerRun(model, tower, calls)
     with run.timed("forwards"):
-        hidden = [catch_first_hidden(model, tower, batches[index]) for index in inputs]
-    run.layer_forwards += model_map.layers_before(tower)
+        caught = {i: catch_tower(model, tower, batch) for i, batch in enumerate(batches)}
+    run.layer_forwards += layers_caught(model_map, (tower,))
+    calls = {index: call for index, call in caught.items() if call is not None}
+    tower_run = TowerRun(model, tower, list(calls.values()))
+    hidden = [call.hidden for call in calls.values()]
     for layer in range(len(tower.layers)):
-        positions = dict(zip(inputs, hidden, strict=True))
+        positions = dict(zip(calls, hidden, strict=True))
         tower_run.weights = run.weights.after(tower, layer, positions)
         sites = model_map.sites_of(tower.name, layer)
         looks = [sites] if run.settings.passes == "layer" else [(site,) for site in sites]

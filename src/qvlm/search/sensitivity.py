@@ -11,7 +11,7 @@ from torch import nn
 
 from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import PADDING, Batch
-from qvlm.models.replay import TOKEN_TOWERS
+from qvlm.artefacts.layout import TOKEN_TOWERS
 from qvlm.numerics.losses import answer_loss
 
 FORWARD_EQUIVALENTS = 3.0
@@ -38,8 +38,12 @@ class Sensitivity:
                     self._weights[tower, layer, index] = _weights(hidden, tower, batch)
 
     def weights(self, tower: str, layer: int, batch: int) -> torch.Tensor:
-        """[samples, positions] float32, at the output of a layer."""
-        return self._weights[tower, layer, batch]
+        """[samples, positions] float32, at the output of a layer.
+
+        A layer that the batch does not reach has those of the nearest one that it does.
+        """
+        reached = [key for key in self._weights if (key[0], key[2]) == (tower, batch)]
+        return self._weights[min(reached, key=lambda key: abs(key[1] - layer))]
 
 
 def _with_gradients(

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from qvlm.artefacts import Block, BlockSearch, Tower, TowerPlan
-from qvlm.models.replay import TowerInput, catch_first_hidden, run_layer
+from qvlm.models.replay import TowerInput, catch_tower, layers_caught, run_layer
 from qvlm.schemes import SearchSettings
 from qvlm.search.block import BlockLoss
 from qvlm.search.state import SearchState
@@ -38,10 +38,19 @@ def search_tower(
     tower = state.model_map.tower(plan.tower)
     if not state.model_map.sites_of(tower.name):
         return
-    calls = list(inputs.values())
-    exact = [call.hidden for call in calls]
-    quantized = [catch_first_hidden(state.model, tower, state.batches[i]) for i in inputs]
-    state.layer_forwards += state.model_map.layers_before(tower)
+    exact_calls = list(inputs.values())
+    # The quantized path has arguments of its own: image states come from quantized towers.
+    calls = [
+        received
+        for batch in inputs
+        if (received := catch_tower(state.model, tower, state.batches[batch])) is not None
+    ]
+    state.layer_forwards += layers_caught(state.model_map, (tower,))
+    exact = [call.hidden for call in exact_calls]
+    quantized = [call.hidden for call in calls]
+
+    def exact_step(layer: int, batch: int, hidden: torch.Tensor) -> torch.Tensor:
+        return run_layer(state.model, tower, layer, exact_calls[batch], hidden)
 
     def step(layer: int, batch: int, hidden: torch.Tensor) -> torch.Tensor:
         return run_layer(state.model, tower, layer, calls[batch], hidden)
@@ -49,7 +58,7 @@ def search_tower(
     for block in plan.blocks:
         targets = exact
         for layer in range(block.start, block.stop):
-            targets = [step(layer, batch, hidden) for batch, hidden in enumerate(targets)]
+            targets = [exact_step(layer, batch, hidden) for batch, hidden in enumerate(targets)]
         state.layer_forwards += block.stop - block.start
         positions = dict(zip(inputs, targets, strict=True))
         weights = state.weights.after(tower, block.stop - 1, positions)

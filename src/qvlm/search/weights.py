@@ -9,7 +9,7 @@ from torch import nn
 
 from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import PADDING, Batch
-from qvlm.models.replay import TOKEN_TOWERS
+from qvlm.artefacts.layout import TOKEN_TOWERS
 from qvlm.search.sensitivity import FORWARD_EQUIVALENTS, Sensitivity
 
 ANSWER = 3

@@ -1,0 +1,91 @@
+"""Mixture of experts: the fused parameters of all experts as one pair of linears per expert."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from qvlm.models.replay import replace_module
+
+FIRST, LAST = "gate_up_proj", "down_proj"
+
+
+def split_experts(model: nn.Module) -> None:
+    """Replaces fused experts by modules of linears, whose weights are views of the same memory.
+
+    Does nothing to a model without fused experts.
+    """
+    for path, module in list(model.named_modules()):
+        if _is_fused(module):
+            replace_module(model, path, LinearExperts(module))
+
+
+def rows_of_expert(model: nn.Module, linear: str) -> torch.Tensor:
+    """Rows, among all positions of the batch flattened, that an expert's linear is reading."""
+    experts = model.get_submodule(linear.rsplit(".", 2)[0])
+    if not isinstance(experts, LinearExperts) or experts.rows is None:
+        raise RuntimeError(f"'{linear}' belongs to no expert that is running")
+    return experts.rows
+
+
+class Expert(nn.Module):
+    """One expert: a gated feed-forward of two linears, gate and up in one.
+
+    The linears are None until they are set, so that a checkpoint's reader can put its own there.
+    """
+
+    def __init__(self, gate_up: torch.Tensor, down: torch.Tensor) -> None:
+        super().__init__()
+        self.gate_up_proj = _linear(gate_up)
+        self.down_proj = _linear(down)
+
+
+class LinearExperts(nn.Module):
+    """Routes tokens to experts made of linears; the same function as the fused module's.
+
+    Attributes:
+        rows: [tokens of the expert that is running] int64, ascending; None between forwards.
+    """
+
+    def __init__(self, fused: Any) -> None:
+        """Takes over the weights of a fused module, [experts, out, in] each."""
+        super().__init__()
+        self.act_fn = fused.act_fn
+        pairs = zip(fused.gate_up_proj.detach(), fused.down_proj.detach(), strict=True)
+        for index, (gate_up, down) in enumerate(pairs):
+            self.add_module(str(index), Expert(gate_up, down))
+        self.rows: torch.Tensor | None = None
+
+    def forward(
+        self, hidden: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+    ) -> torch.Tensor:
+        """hidden [tokens, channels], expert and weight per choice [tokens, k] -> as hidden."""
+        output = torch.zeros_like(hidden)
+        for name, expert in self.named_children():
+            if not isinstance(expert, Expert):
+                continue
+            chosen = top_k_index == int(name)
+            self.rows = chosen.any(dim=-1).nonzero().squeeze(-1)
+            if not len(self.rows):
+                continue
+            gate, up = expert.gate_up_proj(hidden[self.rows]).chunk(2, dim=-1)
+            weight = (top_k_weights * chosen).sum(dim=-1)[self.rows].unsqueeze(-1)
+            scaled = expert.down_proj(self.act_fn(gate) * up) * weight
+            output.index_add_(0, self.rows, scaled.to(output.dtype))
+        self.rows = None
+        return output
+
+
+def _is_fused(module: nn.Module) -> bool:
+    parts = (getattr(module, FIRST, None), getattr(module, LAST, None))
+    return all(isinstance(part, nn.Parameter) and part.ndim == 3 for part in parts)
+
+
+def _linear(weight: torch.Tensor) -> nn.Linear:
+    """A linear without bias whose weight [out, in] is that very tensor."""
+    outputs, inputs = weight.shape
+    linear = nn.Linear(inputs, outputs, bias=False, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    return linear
