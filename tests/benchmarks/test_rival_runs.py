@@ -17,7 +17,7 @@ import qvlm
 from qvlm.data import open_source
 from qvlm.data.batches import calibration_batches
 from qvlm.errors import OutputError
-from qvlm.runtime import IntegerLinear, SimulatedLinear
+from qvlm.runtime import QuantizedLinear, SimulatedLinear
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_saved_model_is_simulated_as_it_runs(quantized: Path, questions: Path)
     torch.testing.assert_close(simulated(**batch.inputs).logits, expected, rtol=1e-3, atol=1e-3)
     kinds = {type(module) for module in simulated.modules()}
     assert SimulatedLinear in kinds
-    assert IntegerLinear not in kinds
+    assert QuantizedLinear not in kinds
 
 
 def arguments(model: Path, data: Path, output: Path, **changes) -> argparse.Namespace:

@@ -14,7 +14,7 @@ import qvlm
 from qvlm.artefacts.result import Result
 from qvlm.data import Sample, open_source
 from qvlm.data.batches import prompt_inputs
-from qvlm.runtime import IntegerLinear
+from qvlm.runtime import QuantizedLinear
 from tiny.families import FAMILIES, IMAGES_ONLY
 from tiny.llava import save_llava
 
@@ -89,7 +89,9 @@ def _generated(model: Any, inputs: dict[str, torch.Tensor]) -> Any:
 
 def _check_what_is_quantized(model: Any, result: Result) -> None:
     """All that the result calls quantized is, and sparse experts are told of."""
-    integers = {name for name, module in model.named_modules() if isinstance(module, IntegerLinear)}
+    integers = {
+        name for name, module in model.named_modules() if isinstance(module, QuantizedLinear)
+    }
     assert integers == {layer.path for layer in result.layers}
     others = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     assert others <= set(result.skipped)
