@@ -104,7 +104,7 @@ def linear(
     y = torch.empty((*x.shape[:-1], out_features), dtype=torch.float32)
     library = native.library()
     if library is None or kernel not in native.paths():
-        raise KernelError(f"kernel '{kernel}' does not run here: available are {native.paths()}")
+        raise KernelError(f"kernel {kernel!r} does not run here: available are {native.paths()}")
     library.linear(
         kernel,
         _ARITHMETIC[plan.arithmetic],
@@ -169,7 +169,7 @@ def _shape(
     if not 1 <= weight_bits <= 8:
         raise KernelError(f"weights of {weight_bits} bits: use 1 to 8")
     if granularity not in _GRID:
-        raise KernelError(f"granularity '{granularity}': use {', '.join(_GRID)}")
+        raise KernelError(f"granularity {granularity!r}: use {', '.join(_GRID)}")
     if not (2 <= activation_bits <= 8 or activation_bits == FLOAT_BITS):
         raise KernelError(f"activations of {activation_bits} bits: use 2 to 8, or {FLOAT_BITS}")
     activations = ActivationScheme(
