@@ -34,7 +34,15 @@ def _nothing_asked(monkeypatch):
 
 
 def test_the_fastest_one_is_taken():
-    assert choose(shape(), "up", allow_fallback=False).kernel == PATHS[0]
+    proven = [name for name in PATHS if name not in choosing.UNPROVEN]
+    assert choose(shape(), "up", allow_fallback=False).kernel == proven[0]
+
+
+def test_what_never_ran_is_taken_only_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(native, "paths", lambda: ("avx512", "avx2", "portable"))
+    assert choose(shape(), "up", allow_fallback=False).kernel == "avx2"
+    monkeypatch.setenv("QVLM_KERNELS", "avx512")
+    assert choose(shape(), "up", allow_fallback=False).kernel == "avx512"
 
 
 @pytest.mark.parametrize("name", [*PATHS, "torch"])

@@ -15,6 +15,8 @@ DEFINITION = "torch"
 """The plain PyTorch definition; runs everywhere, slowly."""
 
 NAMES = ("avx512", "avx2", "neon", "portable", DEFINITION)
+UNPROVEN = ("avx512",)
+"""Compiled, but no machine at hand has run them: taken only where `QVLM_KERNELS` asks for them."""
 VARIABLE = "QVLM_KERNELS"
 
 MISSING = (
@@ -41,7 +43,7 @@ class Choice:
 
 
 def selected() -> str:
-    """Returns the kernel for layers that it can run: the one asked for, or the fastest here.
+    """Returns the kernel for layers that it can run: the one asked for, or the fastest proven one.
 
     Raises:
         KernelError: `QVLM_KERNELS` names an unknown kernel or one that does not run here.
@@ -51,7 +53,7 @@ def selected() -> str:
     if not asked:
         if available == (DEFINITION,):
             _warn_once()
-        return available[0]
+        return next(name for name in available if name not in UNPROVEN)
     if asked not in NAMES:
         raise KernelError(
             f"{VARIABLE}={asked} is unknown{nearest(asked, NAMES)}: use {', '.join(NAMES)}"
