@@ -17,8 +17,8 @@ demo: $(READY) ## Quantize the bundled LVLM to 4 bits and compare methods
 	$(BIN)/qvlm compare pico-llava --recipe w4a4 --limit 300 --output runs/demo --overwrite
 	$(BIN)/qvlm inspect runs/demo/recipe
 
-test: $(READY) ## All fast tests
-	$(BIN)/pytest -m 'not slow'
+test: $(READY) ## All fast tests, a process per core
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m 'not slow'
 
 lint: $(READY) ## Formatter, linter, type checker, import contracts
 	$(BIN)/ruff format --check src tests benchmarks examples

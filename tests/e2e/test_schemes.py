@@ -154,11 +154,15 @@ def test_sizes_in_the_result_are_the_files(run):
 
 
 @torch.no_grad()
-def test_integer_and_simulated_agree_to_the_bit(run, questions):
+def test_integer_and_simulated_agree_to_the_bit_where_inputs_are_integers(run, questions):
     integer, processor = qvlm.load(run.directory)
     simulated, _ = qvlm.load(run.directory, arithmetic="simulated")
     samples = open_source(f"scienceqa:{questions}", "test")
     for batch in calibration_batches(samples, processor, batch_size=4):
         ours = integer(**batch.inputs).logits
         assert torch.isfinite(ours).all()
-        assert torch.equal(ours, simulated(**batch.inputs).logits)
+        theirs = simulated(**batch.inputs).logits
+        if all(layer.activations.bits <= 8 for layer in run.index):
+            assert torch.equal(ours, theirs)
+        else:  # sums of floats, in the order that suits the kernel
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=5e-4)

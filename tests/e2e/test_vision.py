@@ -47,7 +47,7 @@ def test_the_result_tells_what_the_training_did(run, result):
     training = vision.training
     assert training.chosen_epoch > 0
     assert training.settings.error_weight == 100
-    assert (training.training_samples, training.validation_samples) == (2, 1)
+    assert (training.training_samples, training.validation_samples) == (3, 1)
     cost = result.stages["vision"]
     assert (cost.seconds, cost.forward_equivalents) == (
         training.seconds, training.forward_equivalents
