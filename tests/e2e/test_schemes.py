@@ -162,7 +162,7 @@ def test_integer_and_simulated_agree_to_the_bit_where_inputs_are_integers(run, q
         ours = integer(**batch.inputs).logits
         assert torch.isfinite(ours).all()
         theirs = simulated(**batch.inputs).logits
-        if all(layer.activations.bits <= 8 for layer in run.index):
+        if all(layer["activations"]["bits"] <= 8 for layer in run.index):
             assert torch.equal(ours, theirs)
         else:  # sums of floats, in the order that suits the kernel
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=5e-4)
