@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint check format bench kernels asan reference reference-smol clean
+.PHONY: demo test lint check format bench kernels asan arm reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -38,6 +38,15 @@ asan: ## Every kernel path that runs here under AddressSanitizer
 	    tests/native/compare_paths.cpp $(filter-out $(CPU)/module.cpp $(CPU)/avx2.cpp,$(wildcard $(CPU)/*.cpp)) \
 	    build/asan/avx2.o -o build/asan/compare_paths -lpthread -ldl
 	build/asan/compare_paths
+
+CROSS ?= aarch64-linux-gnu-g++
+arm: ## The Arm kernels in an emulator (Debian: g++-aarch64-linux-gnu, qemu-user)
+	mkdir -p build/arm
+	$(CROSS) -std=c++17 -O2 -ffp-contract=off -march=armv8.2-a+dotprod -c $(CPU)/neon.cpp -o build/arm/neon.o
+	$(CROSS) -std=c++17 -O2 -ffp-contract=off -static -I$(CPU) tests/native/compare_paths.cpp \
+	    $(filter-out $(CPU)/module.cpp $(CPU)/neon.cpp,$(wildcard $(CPU)/*.cpp)) \
+	    build/arm/neon.o -o build/arm/compare_paths -lpthread -ldl
+	qemu-aarch64 -cpu max build/arm/compare_paths
 
 check: lint test ## What has to pass before a change goes in
 

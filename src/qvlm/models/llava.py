@@ -1,7 +1,8 @@
 """LLaVA and its kin: a vision tower, a two-layer projector, a language model.
 
-Llava (v1.3, v1.5), LlavaNext, LlavaOnevision and Aya Vision differ in how an image becomes
-patches, not in where their layers are; towers and language models are whatever `kinds` knows.
+Llava (v1.3, v1.5), LlavaNext, LlavaOnevision, InternVL and Aya Vision differ in how an image
+becomes patches, not in where their layers are; towers and language models are whatever `kinds`
+knows.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ ADAPTERS = {
     "gemma3": "qvlm.models.gemma",
     "idefics": "qvlm.models.idefics",
     "idefics3": "qvlm.models.idefics3",
-    "internvl": "qvlm.models.internvl",
+    "internvl": "qvlm.models.llava",
     "llava": "qvlm.models.llava",
     "llava_next": "qvlm.models.llava",
     "llava_onevision": "qvlm.models.llava",

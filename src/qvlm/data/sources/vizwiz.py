@@ -13,10 +13,6 @@ from typing import Any
 from qvlm.data.sample import ImageSource, Sample
 from qvlm.data.sources import vqa
 from qvlm.data.sources.files import (
-    check_directory,
-    check_distinct,
-    check_not_empty,
-    check_split,
     first_directory,
     first_file,
     id_field,
@@ -24,7 +20,6 @@ from qvlm.data.sources.files import (
     read_json,
     text_field,
 )
-from qvlm.data.sources.parquet import holds_parquet, read_rows
 from qvlm.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -32,22 +27,8 @@ FOLDERS = ("", "annotations", "Annotations")
 
 
 def read(directory: Path, split: str) -> list[Sample]:
-    """Reads one split, in the order of its questions.
-
-    Raises:
-        DataError: a file is missing or broken, the split is unknown or empty, or a question lacks
-            a field or holds a value that cannot be used.
-        ImageError: a picture is missing or lies outside its folder.
-    """
-    check_directory(directory, "VizWiz")
-    if holds_parquet(directory):
-        samples = [_from_row(split, row, where) for where, row in read_rows(directory, split)]
-    else:
-        check_split(split, SPLITS, directory)
-        samples = _from_json(directory, split)
-    check_not_empty(samples, split, directory)
-    check_distinct((sample.id for sample in samples), directory)
-    return samples
+    """Reads one split, in the order of its questions; raises as `vqa.read_split`."""
+    return vqa.read_split("VizWiz", directory, split, SPLITS, _from_row, _from_json)
 
 
 def _from_row(split: str, row: dict[str, Any], where: str) -> Sample:

@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from qvlm.data.sample import ImageSource, Sample, Wording
-from qvlm.data.sources.files import text_field
-from qvlm.data.sources.parquet import IMAGE
+from qvlm.data.sources.files import (
+    check_directory,
+    check_distinct,
+    check_not_empty,
+    check_split,
+    text_field,
+)
+from qvlm.data.sources.parquet import IMAGE, holds_parquet, read_rows
 from qvlm.errors import DataError, ImageError
+
+
+def read_split(
+    name: str,
+    directory: Path,
+    split: str,
+    splits: Collection[str],
+    from_row: Callable[[str, dict[str, Any], str], Sample],
+    from_json: Callable[[Path, str], list[Sample]],
+) -> list[Sample]:
+    """Reads one split, from parquet where there is any, in the order of its questions.
+
+    Args:
+        name: of the data set, for messages.
+        directory: of its files.
+        split: which part.
+        splits: those that the authors' files have.
+        from_row: split, row of parquet and its place -> sample.
+        from_json: directory and split -> samples of the authors' files.
+
+    Raises:
+        DataError: a file is missing or broken, the split is unknown or empty, or a question lacks
+            a field, its annotation, or holds a value that cannot be used.
+        ImageError: a picture is missing or lies outside its folder.
+    """
+    check_directory(directory, name)
+    if holds_parquet(directory):
+        samples = [from_row(split, row, where) for where, row in read_rows(directory, split)]
+    else:
+        check_split(split, splits, directory)
+        samples = from_json(directory, split)
+    check_not_empty(samples, split, directory)
+    check_distinct((sample.id for sample in samples), directory)
+    return samples
 
 
 def question(

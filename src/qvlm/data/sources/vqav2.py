@@ -13,10 +13,6 @@ from typing import Any
 from qvlm.data.sample import Sample
 from qvlm.data.sources import vqa
 from qvlm.data.sources.files import (
-    check_directory,
-    check_distinct,
-    check_not_empty,
-    check_split,
     first_directory,
     first_file,
     id_field,
@@ -24,7 +20,6 @@ from qvlm.data.sources.files import (
     read_json,
     required,
 )
-from qvlm.data.sources.parquet import holds_parquet, read_rows
 from qvlm.errors import DataError
 
 SUBSETS = {"train": "train2014", "val": "val2014", "test": "test2015", "test-dev": "test-dev2015"}
@@ -36,26 +31,11 @@ ANNOTATIONS = "v2_mscoco_{}_annotations.json"
 
 
 def read(directory: Path, split: str) -> list[Sample]:
-    """Reads one split, in the order of its questions.
+    """Reads `train`, `val`, `test` or `test-dev` (of parquet, the files' own names).
 
-    Args:
-        directory: of the files.
-        split: `train`, `val`, `test` or `test-dev`; of parquet, the files' own names.
-
-    Raises:
-        DataError: a file is missing or broken, the split is unknown or empty, or a question lacks
-            a field, its annotation, or holds a value that cannot be used.
-        ImageError: a picture is missing or lies outside its folder.
+    In the order of the questions; raises as `vqa.read_split`.
     """
-    check_directory(directory, "VQAv2")
-    if holds_parquet(directory):
-        samples = [_from_row(split, row, where) for where, row in read_rows(directory, split)]
-    else:
-        check_split(split, SUBSETS, directory)
-        samples = _from_json(directory, split)
-    check_not_empty(samples, split, directory)
-    check_distinct((sample.id for sample in samples), directory)
-    return samples
+    return vqa.read_split("VQAv2", directory, split, SUBSETS, _from_row, _from_json)
 
 
 def _from_row(split: str, row: dict[str, Any], where: str) -> Sample:

@@ -67,7 +67,14 @@ inline __m128i zeros_of(const uint8_t* zeros, int middle) {
 
 // What bytes and words have in common: sums of 32-bit integers.
 struct IntegerSums {
+    using Operand = Integers;
+    using Acc = Integers;
     using Sum = Integers;
+    static Operand load_operand(const uint8_t* at) { return {load256(at), load256(at + 32)}; }
+    static void store_operand(uint8_t* at, Operand v) {
+        store256(at, v.low);
+        store256(at + 32, v.high);
+    }
     static Sum load(const int32_t* at) { return {load256(at), load256(at + 8)}; }
     static void store(int32_t* at, Sum s) {
         store256(at, s.low);
@@ -90,14 +97,6 @@ struct Bytes : IntegerSums {
     static constexpr int steps = 1;
     static constexpr bool narrow = true;
     static constexpr int stream_tokens = 4;
-    using Operand = Integers;
-    using Acc = Integers;
-
-    static Operand load_operand(const uint8_t* at) { return {load256(at), load256(at + 32)}; }
-    static void store_operand(uint8_t* at, Operand v) {
-        store256(at, v.low);
-        store256(at + 32, v.high);
-    }
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const __m256i q = _mm256_set1_epi32(static_cast<int>(*word));
         return in_registers(Acc{_mm256_add_epi16(acc.low, _mm256_maddubs_epi16(q, v.low)),
@@ -135,14 +134,6 @@ struct Words : IntegerSums {
     static constexpr int steps = 2;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;
-    using Operand = Integers;
-    using Acc = Integers;
-
-    static Operand load_operand(const uint8_t* at) { return {load256(at), load256(at + 32)}; }
-    static void store_operand(uint8_t* at, Operand v) {
-        store256(at, v.low);
-        store256(at + 32, v.high);
-    }
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const __m256i q = _mm256_set1_epi32(static_cast<int>(*word));
         return in_registers(Acc{_mm256_add_epi32(acc.low, _mm256_madd_epi16(q, v.low)),

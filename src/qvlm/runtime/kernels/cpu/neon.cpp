@@ -86,20 +86,24 @@ struct IntegerSums {
     }
 };
 
-// 4 channels a step. The dot product reads signed bytes: the eighth bit of an activation, where
-// there is one, is added on its own.
-struct Bytes : IntegerSums {
-    static constexpr int steps = 1;
-    static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
-    using Operand = Four<int8x16_t>;
-
+// The same with operands of bytes or words, which lie in the buffer as in registers.
+template <class Register>
+struct IntegersOf : IntegerSums {
+    using Operand = Four<Register>;
     static Operand load_operand(const uint8_t* at) {
         Operand v;
         std::memcpy(&v, at, sizeof v);
         return v;
     }
     static void store_operand(uint8_t* at, Operand v) { std::memcpy(at, &v, sizeof v); }
+};
+
+// 4 channels a step. The dot product reads signed bytes: the eighth bit of an activation, where
+// there is one, is added on its own.
+struct Bytes : IntegersOf<int8x16_t> {
+    static constexpr int steps = 1;
+    static constexpr bool narrow = false;
+    static constexpr int stream_tokens = 4;
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const int8x16_t low = vreinterpretq_s8_u32(vdupq_n_u32(*word & 0x7f7f7f7fu));
         for (int i = 0; i < 4; ++i) acc.at[i] = vdotq_s32(acc.at[i], v.at[i], low);
@@ -138,18 +142,10 @@ struct Bytes : IntegerSums {
 };
 
 // 2 channels a step.
-struct Words : IntegerSums {
+struct Words : IntegersOf<int16x8_t> {
     static constexpr int steps = 2;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;
-    using Operand = Four<int16x8_t>;
-
-    static Operand load_operand(const uint8_t* at) {
-        Operand v;
-        std::memcpy(&v, at, sizeof v);
-        return v;
-    }
-    static void store_operand(uint8_t* at, Operand v) { std::memcpy(at, &v, sizeof v); }
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const int16x8_t q = vreinterpretq_s16_u32(vdupq_n_u32(*word));
         for (int i = 0; i < 4; ++i) {
