@@ -162,8 +162,7 @@ def _look(
 
 
 def _plan(recipe: Recipe, model_map: ModelMap, dependency: Dependency) -> BlockPlan:
-    layers = {t.name: len(t.layers) for t in model_map.towers if model_map.sites_of(t.name)}
-    return plan_blocks(layers, dependency.towers, recipe.partition)
+    return plan_blocks(model_map.quantized_layers, dependency.towers, recipe.partition)
 
 
 def _nearest(recipe: Recipe) -> Recipe:

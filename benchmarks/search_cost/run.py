@@ -65,9 +65,8 @@ class Bench:
         }
 
     def _plan(self, installer: Installer, recipe: Recipe) -> BlockPlan:
-        layers = {tower.name: len(tower.layers) for tower in self.model_map.quantized_towers}
         dependency = measure_dependency(installer, self.batches)
-        return plan_blocks(layers, dependency.towers, recipe.partition)
+        return plan_blocks(self.model_map.quantized_layers, dependency.towers, recipe.partition)
 
 
 def main() -> None:

@@ -80,6 +80,26 @@ def test_scores_that_could_not_be_written_are_refused_first(refused, quantized, 
     assert "cannot write scores" in line
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "score"])
+def test_scores_that_exist_are_kept_unless_told_otherwise(
+    qvlm, tiny_model, questions, tmp_path, verb
+):
+    data = ("--data", f"scienceqa:{questions}")
+    answers, scores = tmp_path / "answers.jsonl", tmp_path / "scores.json"
+    assert qvlm("evaluate", tiny_model, *data, "--answers", answers).code == 0
+    command = {
+        "evaluate": ("evaluate", tiny_model, *data, "--answers", answers),
+        "score": ("score", answers, *data),
+    }[verb]
+    scores.write_text("mine")
+    line = qvlm(*command, "--output", scores)
+    assert line.code == 2
+    assert "exist: choose another file, or pass --overwrite" in line.stderr
+    assert scores.read_text() == "mine"
+    assert qvlm(*command, "--output", scores, "--overwrite").code == 0
+    assert '"total": 6' in scores.read_text()
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 def test_an_output_where_nobody_may_write(refuses_to_quantize):
     assert "cannot write output" in refuses_to_quantize(output="/proc/qvlm/out")

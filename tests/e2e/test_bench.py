@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 import qvlm
 from qvlm.artefacts.speed import SpeedReport
 from qvlm.artefacts.store import read_json
-from qvlm.errors import DataError, QvlmError
+from qvlm.errors import ArtefactError, DataError, OutputError, QvlmError
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,27 @@ def test_the_report_is_written_for_programs_and_people(report):
     for name in ("memory", "first-token", "decode"):
         assert (output / f"speed-{name}.png").is_file()
         assert (output / f"speed-{name}.svg").is_file()
+
+
+def test_an_existing_output_is_refused_before_anything_runs(tiny_model, questions, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OutputError, match="exists: choose another, or pass --overwrite"):
+        qvlm.bench([tiny_model], tmp_path / "out", data=f"scienceqa:{questions}", split="test")
+
+
+def test_its_own_output_can_be_replaced(report, quantized, questions, tmp_path):
+    output = shutil.copytree(report[0], tmp_path / "out")
+    found = qvlm.bench(
+        [quantized], output, data=f"scienceqa:{questions}", split="test", new_tokens=2, repeat=1,
+        forms=("integer",), overwrite=True,
+    )  # fmt: skip
+    assert read_json(output / "speed.json", SpeedReport) == found
+
+
+def test_a_damaged_run_is_one_clear_error(quantized_copy, questions):
+    (quantized_copy / "qvlm.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ArtefactError, match=r"qvlm\.safetensors"):
+        qvlm.bench([quantized_copy], data=f"scienceqa:{questions}", split="test")
 
 
 @pytest.mark.parametrize(

@@ -213,3 +213,9 @@ def test_a_head_tied_to_the_embeddings_is_not_quantized() -> None:
     model.lm_head.weight = model.get_input_embeddings().weight
     with pytest.raises(RecipeError, match="lm_head shares its weights"):
         describe(model, Recipe(lm_head=LayerScheme()))
+
+
+def test_a_head_that_is_more_than_a_linear_layer_is_not_quantized() -> None:
+    model, _ = FAMILIES["idefics"]()
+    with pytest.raises(RecipeError, match=r"IdeficsDecoupledLinear.*set lm_head to null"):
+        describe(model, Recipe(lm_head=LayerScheme()))

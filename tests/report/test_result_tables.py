@@ -23,7 +23,7 @@ def result(**changes: Any) -> Result:
         "qvlm_version": "0",
         "model": "m",
         "architecture": "Llava",
-        "recipe": {"name": "w4a4"},
+        "recipe": {"name": "w4a4", "search": {"strategy": "coordinate"}},
         "calibration_source": "picoscience",
         "sample_fingerprints": [],
         "calibration_ids": ("train/1", "train/2", "train/3"),

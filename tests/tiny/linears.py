@@ -25,9 +25,13 @@ def parameters(
     symmetric: bool = False,
     bias: bool = True,
     extreme: bool = False,
+    far_zeros: bool = False,
     seed: int = 0,
 ) -> LinearParameters:
-    """Random levels and scales; `extreme` takes the highest level everywhere, zero points 0."""
+    """Random levels and scales; `extreme` takes the highest level everywhere, zero points 0.
+
+    Zero points of weights lie near the middle of the levels, or anywhere with `far_zeros`.
+    """
     random = torch.Generator().manual_seed(seed)
 
     def integers(low: int, high: int, *shape: int) -> torch.Tensor:
@@ -40,6 +44,8 @@ def parameters(
     # Near the middle, as in real weights: else sums cancel against the constant, and what is
     # compared is how the definition itself rounds.
     zeros = integers(max(top // 2 - 2, 0), min(top // 2 + 2, top), out_features, groups)
+    if far_zeros:
+        zeros = integers(0, top, out_features, groups)
     if extreme:
         levels.fill_(top - 1)
         zeros.zero_()

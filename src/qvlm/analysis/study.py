@@ -112,10 +112,5 @@ class Study:
 
 def planned(installer: Installer, dependency: Dependency) -> BlockPlan:
     """The blocks of every tower that has sites, as the recipe partitions them."""
-    model_map = installer.model_map
-    layers: dict[str, int] = {
-        tower.name: len(tower.layers)
-        for tower in model_map.towers
-        if model_map.sites_of(tower.name)
-    }
+    layers = installer.model_map.quantized_layers
     return plan_blocks(layers, dependency.towers, installer.recipe.partition)

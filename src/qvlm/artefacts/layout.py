@@ -94,6 +94,11 @@ class ModelMap(Frozen):
         return tuple(tower for tower in self.towers if self.sites_of(tower.name))
 
     @cached_property
+    def quantized_layers(self) -> dict[str, int]:
+        """Tower that has sites -> number of its layers: what a partition divides."""
+        return {tower.name: len(tower.layers) for tower in self.quantized_towers}
+
+    @cached_property
     def layer_count(self) -> int:
         """Layers of all towers: running each once is one forward equivalent."""
         return sum(len(tower.layers) for tower in self.towers)

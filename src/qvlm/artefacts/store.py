@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from qvlm.errors import ArtefactError, OutputError
 
 Model = TypeVar("Model", bound=BaseModel)
-RESULT_NAMES = ("result.json", "comparison.json", "analysis.json")
+RESULT_NAMES = ("result.json", "comparison.json", "analysis.json", "speed.json")
 """One of these lies in every directory that qvlm writes, and lets it be overwritten."""
 
 _WRITE_ERRORS = {
@@ -55,6 +55,14 @@ def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     finally:
         shutil.rmtree(work, ignore_errors=True)
         _remove_empty(made)
+
+
+def check_scores_file(path: Path, overwrite: bool) -> None:
+    """Raises OutputError where scores cannot be written, before there are any."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise OutputError(f"cannot write scores '{path}': give a file in a directory that exists")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"scores '{path}' exist: choose another file, or pass --overwrite")
 
 
 def check_new_file(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from qvlm.cli.parameters import Overwrite
+from qvlm.cli.parameters import Adapter, Overwrite
 
 
 def bench(
@@ -29,6 +29,7 @@ def bench(
         list[str] | None,
         typer.Option(help="Only float32, bfloat16, simulated or integer; repeat for several."),
     ] = None,
+    adapter: Adapter = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure models side by side: time to first token, prefill, decoding, memory.
@@ -58,6 +59,7 @@ def bench(
             new_tokens=new_tokens,
             repeat=repeat,
             forms=cast(list[Form], form) if form else pipeline.FORMS,
+            adapter=adapter or "auto",
             overwrite=overwrite,
             progress=progress,
         )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from qvlm.cli.parameters import Adapter, Overwrite
+
 
 def evaluate(
     model: Annotated[
@@ -69,9 +71,11 @@ def evaluate(
             "--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."
         ),
     ] = False,
+    adapter: Adapter = None,
     blank_images: Annotated[
         bool, typer.Option("--blank-images", help="Grey images: how much is guessed from text?")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a model: accuracy by the task's columns with 95 % intervals, greedy decoding.
 
@@ -92,12 +96,8 @@ def evaluate(
 
     from qvlm import pipeline
     from qvlm.cli.progress import progress_display
-    from qvlm.errors import OutputError
     from qvlm.report import scores_table
 
-    # Said before the questions are asked and not after.
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise OutputError(f"cannot write scores '{output}': give a file in a directory that exists")
     with progress_display() as progress:
         scores = pipeline.evaluate(
             model,
@@ -114,9 +114,11 @@ def evaluate(
             batch_size=batch_size,
             answers=answers,
             output=output,
+            overwrite=overwrite,
             submission=submission,
             arithmetic=arithmetic,
             allow_fallback=allow_fallback,
+            adapter=adapter or "auto",
             blank_images=blank_images,
             progress=progress,
         )

@@ -14,7 +14,7 @@ Adapter = Annotated[
     str | None,
     typer.Option(
         help="generic: derive the model's towers from its module tree and say what was found, for "
-        "models that qvlm has no adapter for. Short for --set adapter=generic."
+        "models that qvlm has no adapter for. In a recipe: adapter=generic."
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]

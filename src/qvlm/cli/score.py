@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from qvlm.cli.parameters import Overwrite
+
 
 def score(
     answers: Annotated[
@@ -35,6 +37,7 @@ def score(
         Path | None,
         typer.Option(help="New HTML page of questions that the first two files differ on."),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score answers that are there already, of one model or of several side by side.
 
@@ -46,11 +49,8 @@ def score(
     from rich.console import Console
 
     from qvlm import pipeline
-    from qvlm.errors import OutputError
     from qvlm.report import differences_table, scores_table
 
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise OutputError(f"cannot write scores '{output}': give a file in a directory that exists")
     result = pipeline.score(
         answers,
         data,
@@ -60,6 +60,7 @@ def score(
         only=only,
         missing=missing,
         output=output,
+        overwrite=overwrite,
         examples=examples,
     )
     console = Console()

@@ -7,42 +7,20 @@ with and without an image never share a batch: a text-only batch runs without `p
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
 from qvlm.artefacts.calibration import IGNORED, IMAGE, PADDING, TEXT, Batch
-from qvlm.data.prompts import PLACEHOLDER, render, teacher_forced
-from qvlm.data.sample import ImageSource, Sample
+from qvlm.data.encode import Encoded, encode, image_id
+from qvlm.data.sample import Sample
 from qvlm.data.wordings import answer_text
 from qvlm.errors import DataError
 
 MAX_PIXELS = 40_000_000
 
 Side = Literal["left", "right"]
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """One sample as a processor sees it.
-
-    Attributes:
-        tokens: `input_ids` and what runs along with it, each [tokens, ...].
-        extras: `pixel_values` and the like, joined along their first dimension in a batch;
-            other dimensions (patches of images that were cut up) are padded with zeros.
-        answer: how many tokens at the end are the answer.
-    """
-
-    tokens: dict[str, torch.Tensor]
-    extras: dict[str, torch.Tensor]
-    answer: int
-
-    def __len__(self) -> int:
-        return int(self.tokens["input_ids"].shape[0])
 
 
 def calibration_batches(
@@ -73,7 +51,7 @@ def calibration_batches(
     for group in _by_modality(samples):
         for start in range(0, len(group), batch_size):
             encoded = [
-                _encode(sample, processor, max_pixels, answer_text(sample), end=True)
+                encode(sample, processor, max_pixels, answer_text(sample), end=True)
                 for sample in group[start : start + batch_size]
             ]
             batches.append(_calibration_batch(encoded, processor))
@@ -103,7 +81,7 @@ def prompt_inputs(
         ImageError: an image cannot be used.
     """
     _check_alike(samples)
-    encoded = [_encode(sample, processor, max_pixels, blank=blank_images) for sample in samples]
+    encoded = [encode(sample, processor, max_pixels, blank=blank_images) for sample in samples]
     return _collate(encoded, _pad_id(processor), "left")
 
 
@@ -123,7 +101,7 @@ def option_batch(
     """
     _check_alike(samples)
     encoded = [
-        _encode(sample, processor, max_pixels, option, blank=blank_images)
+        encode(sample, processor, max_pixels, option, blank=blank_images)
         for sample in samples
         for option in options
     ]
@@ -143,116 +121,16 @@ def _by_modality(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
             yield group
 
 
-def _encode(
-    sample: Sample,
-    processor: Any,
-    max_pixels: int,
-    answer: str | None = None,
-    *,
-    end: bool = False,
-    blank: bool = False,
-) -> _Encoded:
-    """Encodes a prompt and, where given, its answer, with the end token if `end`."""
-    tokenizer = processor.tokenizer
-    prompt = render(sample, processor)
-    # A template that writes the begin token itself must not get a second one.
-    special = not (tokenizer.bos_token and prompt.startswith(tokenizer.bos_token))
-    text, length_of_answer = prompt, 0
-    arguments: dict[str, Any] = {"add_special_tokens": special}
-    if answer is not None and end and _knows_suffixes(processor):
-        # The model reads its prompt in both directions, so it must be told where that ends.
-        arguments["suffix"] = [answer]
-    elif answer is not None:
-        text = teacher_forced(prompt, answer, tokenizer.eos_token if end else None)
-        length_of_answer = _answer_tokens(tokenizer, prompt, text, special)
-    images = [_load_image(sample, image, max_pixels, blank) for image in sample.images]
-    arguments |= _content(processor, text, images)
-    try:
-        with warnings.catch_warnings():
-            # Of Transformers' own code (PaliGemma's processor): nothing that a user can mend.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            output = processor(**arguments, return_tensors="pt")
-    except (ValueError, TypeError) as error:  # for instance a processor without patch_size
-        reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"sample {sample.key}: the processor cannot encode it ({reason}): "
-            "check the processor's files"
-        ) from error
-    length = output["input_ids"].shape[1]
-    tensors = {name: value for name, value in output.items() if name != "labels"}
-    tokens = {k: v[0] for k, v in tensors.items() if v.shape[:2] == (1, length)}
-    extras = {k: v for k, v in tensors.items() if k not in tokens}
-    if "suffix" in arguments:
-        length_of_answer = int((tokens["token_type_ids"] == 1).sum())
-    _check_placeholders(sample, processor, tokens["input_ids"])
-    return _Encoded(tokens, extras, length_of_answer)
-
-
-def _knows_suffixes(processor: Any) -> bool:
-    return "suffix" in inspect.signature(processor.__call__).parameters
-
-
-def _content(processor: Any, text: str, images: list[Any]) -> dict[str, Any]:
-    """Text and images as a processor's arguments."""
-    if hasattr(processor, "image_token"):
-        return {"text": [text], "images": images or None}
-    # This one writes the placeholders itself and wants to see the images between the words.
-    words = text.split(PLACEHOLDER)
-    images = images[: len(words) - 1]
-    content = [part for pair in zip(words, images, strict=False) for part in pair]
-    return {"text": [[part for part in [*content, words[-1]] if part != ""]]}
-
-
-def _answer_tokens(tokenizer: Any, prompt: str, text: str, special: bool) -> int:
-    """Length of the answer in tokens, found where prompt and full text stop being equal."""
-    short = tokenizer(prompt, add_special_tokens=special)["input_ids"]
-    long = tokenizer(text, add_special_tokens=special)["input_ids"]
-    shared = 0
-    while shared < min(len(short), len(long)) and short[shared] == long[shared]:
-        shared += 1
-    return len(long) - shared
-
-
-def _load_image(sample: Sample, source: ImageSource, max_pixels: int, blank: bool) -> Any:
-    from qvlm.data.images import blank_like, open_image
-    from qvlm.errors import ImageError
-
-    try:
-        image = open_image(source, max_pixels)
-    except ImageError as error:
-        raise ImageError(f"sample {sample.key}: {error}") from error
-    return blank_like(image) if blank else image
-
-
-def _check_placeholders(sample: Sample, processor: Any, ids: torch.Tensor) -> None:
-    count = int((ids == _image_id(processor)).sum())
-    if (count > 0) != bool(sample.images):
-        raise DataError(
-            f"sample {sample.key}: the processor made {count} image tokens for "
-            f"{len(sample.images)} images: check the processor's files"
-        )
-
-
-def _image_id(processor: Any) -> int:
-    # Not `image_token_id`: of Gemma3 that is the token which opens an image.
-    image_id = next(iter(getattr(processor, "image_token_ids", ())), None)
-    if image_id is None:
-        raise DataError(
-            f"{type(processor).__name__} names no image_token_id: use a vision-language processor"
-        )
-    return int(image_id)
-
-
 def _pad_id(processor: Any) -> int:
     tokenizer = processor.tokenizer
     for candidate in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         # Padding with the image token would count as an image.
-        if candidate is not None and candidate != _image_id(processor):
+        if candidate is not None and candidate != image_id(processor):
             return int(candidate)
     raise DataError("the tokenizer has neither a pad nor an end-of-sequence token: set one")
 
 
-def _calibration_batch(encoded: Sequence[_Encoded], processor: Any) -> Batch:
+def _calibration_batch(encoded: Sequence[Encoded], processor: Any) -> Batch:
     # Right padding: LLaVA's forward in transformers 5 counts positions from the first column
     # and does not derive them from the attention mask (`generate` does), so left padding would
     # shift every shorter sample. Plain rotary embeddings forgive that, absolute positions and
@@ -260,7 +138,7 @@ def _calibration_batch(encoded: Sequence[_Encoded], processor: Any) -> Batch:
     inputs = _collate(encoded, _pad_id(processor), "right")
     ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
     modality = torch.full(ids.shape, TEXT, dtype=torch.int8)
-    modality[ids == _image_id(processor)] = IMAGE
+    modality[ids == image_id(processor)] = IMAGE
     modality[~mask] = PADDING
     labels = torch.full_like(ids, IGNORED)
     for row, item in enumerate(encoded):
@@ -269,7 +147,7 @@ def _calibration_batch(encoded: Sequence[_Encoded], processor: Any) -> Batch:
     return Batch(inputs=inputs, modality=modality, labels=labels)
 
 
-def _collate(encoded: Sequence[_Encoded], pad_id: int, side: Side) -> dict[str, torch.Tensor]:
+def _collate(encoded: Sequence[Encoded], pad_id: int, side: Side) -> dict[str, torch.Tensor]:
     longest = max(len(item) for item in encoded)
     batch = {}
     for name in encoded[0].tokens:

@@ -11,6 +11,7 @@ from torch import nn
 
 from qvlm.data import Sample
 from qvlm.data.batches import prompt_inputs
+from qvlm.data.encode import image_tokens
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,9 @@ def time_answers(
         if turn > 0:
             first.append(one)
             answer.append(all_)
-    ids = inputs["input_ids"]
     return Timings(
-        prompt_tokens=ids.shape[1],
-        image_tokens=int((ids == processor.image_token_id).sum()),
+        prompt_tokens=inputs["input_ids"].shape[1],
+        image_tokens=image_tokens(inputs, processor),
         first_token=tuple(first),
         answer=tuple(answer),
     )
@@ -82,7 +82,7 @@ def _seconds(model: Any, inputs: dict[str, torch.Tensor], new_tokens: int) -> fl
         max_new_tokens=new_tokens,
         min_new_tokens=new_tokens,
         eos_token_id=model.generation_config.eos_token_id,
-        pad_token_id=0,
+        pad_token_id=0,  # one question needs no padding; None would make it warn
     )
     start = time.perf_counter()
     output = model.generate(**inputs, generation_config=settings)

@@ -27,7 +27,8 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
     Raises:
         ModelError: the architecture has no adapter, or its layers are not as expected.
         NothingMatchedError: the recipe leaves nothing to quantize.
-        RecipeError: a group size does not divide a layer's width, or a tied head is quantized.
+        RecipeError: a group size does not divide a layer's width, or what is to be quantized is
+            a tied head or more than a linear layer.
     """
     config: Any = model.config
     adapter = adapter_for(config.model_type, recipe.adapter)
@@ -51,6 +52,7 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
             "the recipe leaves nothing to quantize: every tower is null or excluded"
         )
     covered = {linear for site in sites for linear in site.linears}
+    _check_plain(model, covered)
     for name in (*linears_of(model), *_bare_matrices(model)):
         if name not in covered:
             skipped.setdefault(name, _reason(name))
@@ -130,6 +132,15 @@ def _check_widths(sites: list[Site], recipe: Recipe) -> None:
             group_size_of(site, recipe)
         except RecipeError as error:
             raise RecipeError(f"{site.linears[0]}: {error}") from error
+
+
+def _check_plain(model: nn.Module, covered: set[str]) -> None:
+    """Refuses what inherits from a linear layer and may do more: its replacement would not."""
+    for path in sorted(covered):
+        kind = type(model.get_submodule(path))
+        if kind is not nn.Linear:
+            what = "set lm_head to null" if path == "lm_head" else f"exclude '{re.escape(path)}'"
+            raise RecipeError(f"'{path}' is a {kind.__name__}, more than a linear layer: {what}")
 
 
 def _check_head(model: nn.Module, covered: set[str]) -> None:

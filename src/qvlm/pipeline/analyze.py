@@ -22,9 +22,9 @@ from qvlm.evaluation.tasks import load_task
 from qvlm.models import describe, load_model
 from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.heldout import AnalysisSamples, analysis_samples, generated_accuracy
+from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.optimized import OptimizedTowers
 from qvlm.pipeline.progress import Progress, silent
-from qvlm.pipeline.quantize import distinct, recorded_warnings
 from qvlm.pipeline.searches import Searches
 from qvlm.report.analysis import write_page, write_tables
 from qvlm.schemes import Recipe, load_recipe

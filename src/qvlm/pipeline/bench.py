@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ def bench(
     new_tokens: int = 32,
     repeat: int = 5,
     forms: Sequence[Form] = FORMS,
+    adapter: str = "auto",
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> SpeedReport:
@@ -51,6 +54,7 @@ def bench(
         new_tokens: length of the answer.
         repeat: timed rounds.
         forms: of `FORMS`, which to run.
+        adapter: as in `load`.
         overwrite: replace an existing output.
         progress: told which model runs.
 
@@ -61,25 +65,30 @@ def bench(
         raise QvlmError(f"{new_tokens} new tokens leave nothing to decode: ask for 2 or more")
     contenders = list(_contenders(models, forms))
     sample = _question(data, split)
-    rows = []
-    for done, (model, form) in enumerate(contenders):
-        progress(f"bench {Path(str(model)).name} {form}", done, len(contenders))
-        rows.append(_in_own_process(model, form, sample, new_tokens, repeat))
-    progress("bench", len(contenders), len(contenders))
-    report = SpeedReport(
-        qvlm_version=__version__,
-        question=f"{data}, {sample.key}",
-        repeat=repeat,
-        rows=tuple(rows),
-        versions=machine.versions(),
-        machine=machine.description(),
-    )
-    if output is not None:
-        with atomic_directory(Path(output), overwrite=overwrite) as work:
+    with _output(output, overwrite) as work:
+        rows = []
+        for done, (model, form) in enumerate(contenders):
+            progress(f"bench {Path(str(model)).name} {form}", done, len(contenders))
+            rows.append(_in_own_process(model, form, sample, new_tokens, repeat, adapter))
+        progress("bench", len(contenders), len(contenders))
+        report = SpeedReport(
+            qvlm_version=__version__,
+            question=f"{data}, {sample.key}",
+            repeat=repeat,
+            rows=tuple(rows),
+            versions=machine.versions(),
+            machine=machine.description(),
+        )
+        if work is not None:
             write_json(work / "speed.json", report)
             (work / "speed.md").write_text(to_markdown(speed_table(report)), encoding="utf-8")
             draw_speed(work, report)
     return report
+
+
+def _output(output: str | Path | None, overwrite: bool) -> AbstractContextManager[Path | None]:
+    """Where to write; what cannot be written is said before anything is measured."""
+    return nullcontext() if output is None else atomic_directory(Path(output), overwrite=overwrite)
 
 
 def _contenders(
@@ -103,19 +112,30 @@ def _question(data: str, split: str) -> Sample:
 
 
 def _in_own_process(
-    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int
+    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int, adapter: str
 ) -> Speed:
-    """A fresh process, so that peak memory is that of one model."""
+    """A fresh process, so that peak memory is that of one model.
+
+    Raises:
+        RuntimeError: the process was killed.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_measure, model, form, sample, new_tokens, repeat).result()
+        try:
+            return pool.submit(_measure, model, form, sample, new_tokens, repeat, adapter).result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"the process that ran '{model}' in {form} was killed: is there memory enough?"
+            ) from error
 
 
-def _measure(model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int) -> Speed:
+def _measure(
+    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int, adapter: str
+) -> Speed:
     import torch
 
     torch.set_flush_denormal(True)
     begin = time.perf_counter()
-    loaded, processor = _loaded(model, form)
+    loaded, processor = _loaded(model, form, adapter)
     load_seconds = time.perf_counter() - begin
     timings = time_answers(loaded, processor, sample, new_tokens, repeat)
     return Speed(
@@ -139,10 +159,10 @@ def _scheme(run: Path) -> str:
     return f"W{layer.weight_bits}A{layer.activation_bits}"
 
 
-def _loaded(model: str | Path, form: Form) -> tuple[Any, Any]:
+def _loaded(model: str | Path, form: Form, adapter: str) -> tuple[Any, Any]:
     import torch
 
     if form in QUANTIZED:
         return load(model, form)
-    loaded, processor = load(model)
+    loaded, processor = load(model, adapter=adapter)
     return loaded.to(getattr(torch, form)), processor

@@ -13,7 +13,7 @@ from typing import Any
 
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Scores
-from qvlm.artefacts.store import read_json, write_json
+from qvlm.artefacts.store import check_scores_file, read_json, write_json
 from qvlm.data import Sample, check_disjoint, open_source, task_of, with_shots
 from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation import evaluate as score
@@ -45,6 +45,7 @@ def evaluate(
     batch_size: int = 32,
     answers: str | Path | None = None,
     output: str | Path | None = None,
+    overwrite: bool = False,
     submission: str | Path | None = None,
     arithmetic: Arithmetic | str = "integer",
     allow_fallback: bool = False,
@@ -73,6 +74,7 @@ def evaluate(
         batch_size: questions answered at once.
         answers: JSON lines file of answers; an interrupted evaluation goes on from it.
         output: JSON file for the scores.
+        overwrite: replace an existing one.
         submission: new file for a challenge's server, needed where the split has no answers.
         arithmetic: as in `load`.
         allow_fallback: as in `load`.
@@ -84,6 +86,8 @@ def evaluate(
     Raises:
         QvlmError: something in the input is wrong, or a question was calibrated on.
     """
+    if output is not None:
+        check_scores_file(Path(output), overwrite)
     name = task_of(data) if task is None else task
     spec = load_task(name)
     spec.choose_parser(parser, prompt)

@@ -9,17 +9,13 @@ Data flows one way, artefact by artefact; no stage knows another.
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from qvlm import machine
 from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.result import Result, Sizes, StageCost
@@ -34,7 +30,9 @@ from qvlm.export.pack import Packed, pack
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
+from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.dependency import measure_dependency
+from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.vision import train_vision, write_vision
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
@@ -74,7 +72,7 @@ def quantize(
     """
     settings = load_recipe(recipe, overrides)
     target = Path(output) if output is not None else default_output(model, settings.name)
-    run = _Run(progress)
+    run = Costs(progress)
     with recorded_warnings() as caught, atomic_directory(target, overwrite=overwrite) as work:
         torch.manual_seed(settings.seed)
         with run.timed("load"):
@@ -133,51 +131,6 @@ def default_output(model: str | Path, recipe: str) -> Path:
     return Path(f"{Path(model).name}-{Path(recipe).stem}")
 
 
-class _Costly(Protocol):
-    """What stages leave: an outcome that knows its cost."""
-
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def forward_equivalents(self) -> float: ...
-
-
-@dataclass
-class _Run:
-    """Costs of the stages so far, and whom to tell."""
-
-    progress: Progress
-    stages: dict[str, StageCost] = field(default_factory=dict)
-    begin: float = field(default_factory=time.perf_counter)
-
-    def facts(self) -> dict[str, Any]:
-        """The result's fields on cost and machine."""
-        return {
-            "stages": self.stages,
-            "total_seconds": time.perf_counter() - self.begin,
-            "peak_rss_bytes": machine.peak_rss_bytes(),
-            "versions": machine.versions(),
-            "machine": machine.description(),
-        }
-
-    def add(self, stage: str, outcome: _Costly) -> None:
-        """Adds what an outcome cost to its stage, which may run twice."""
-        before = self.stages.get(stage, StageCost(seconds=0.0))
-        self.stages[stage] = StageCost(
-            seconds=before.seconds + outcome.seconds,
-            forward_equivalents=before.forward_equivalents + outcome.forward_equivalents,
-        )
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Records the seconds of a stage that needs no forwards."""
-        start = time.perf_counter()
-        self.progress(stage, 0, 1)
-        yield
-        self.progress(stage, 1, 1)
-        self.stages[stage] = StageCost(seconds=time.perf_counter() - start)
-
-
 def facts_of(packed: Packed, checkpoint_bytes: int) -> dict[str, Any]:
     """The result's fields on what was written."""
     return {
@@ -190,21 +143,6 @@ def facts_of(packed: Packed, checkpoint_bytes: int) -> dict[str, Any]:
             checkpoint_bytes=checkpoint_bytes,
         ),
     }
-
-
-@contextmanager
-def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """Collects the body's warnings, so that the result can tell of them, then passes them on."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield caught
-    for text in distinct(caught):
-        warnings.warn(text, stacklevel=4)
-
-
-def distinct(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    """The texts of warnings, each once, in order."""
-    return tuple(dict.fromkeys(str(item.message) for item in caught))
 
 
 def _calibration(spec: str, recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
@@ -222,7 +160,7 @@ def _batches(samples: list[Sample], loaded: LoadedModel, recipe: Recipe) -> list
 
 
 def _look(
-    loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch], run: _Run
+    loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch], run: Costs
 ) -> tuple[ActivationStats, Dependency]:
     """Observes the model and measures its dependency by the recipe's proxy."""
     stats = observe(loaded.model, model_map, recipe, batches, partial(run.progress, "observe"))
@@ -236,14 +174,11 @@ def _look(
     return stats, dependency
 
 
-def _partition(model_map: ModelMap, recipe: Recipe, dependency: Dependency, run: _Run) -> BlockPlan:
+def _partition(
+    model_map: ModelMap, recipe: Recipe, dependency: Dependency, run: Costs
+) -> BlockPlan:
     start = time.perf_counter()
-    layers: dict[str, int] = {
-        tower.name: len(tower.layers)
-        for tower in model_map.towers
-        if model_map.sites_of(tower.name)
-    }
-    plan = plan_blocks(layers, dependency.towers, recipe.partition)
+    plan = plan_blocks(model_map.quantized_layers, dependency.towers, recipe.partition)
     run.stages["partition"] = StageCost(seconds=time.perf_counter() - start)
     return plan
 
@@ -253,7 +188,7 @@ def _search(
     plan: BlockPlan,
     batches: list[Batch],
     guard_batches: list[Batch],
-    run: _Run,
+    run: Costs,
 ) -> ClipPlan:
     clips = search(installer, plan, batches, guard_batches, partial(run.progress, "search"))
     run.add("search", clips)
@@ -265,7 +200,7 @@ def _round(
     clips: ClipPlan,
     batches: list[Batch],
     guard_batches: list[Batch],
-    run: _Run,
+    run: Costs,
 ) -> RoundingOutcome | None:
     """Rounds weights to second order where the recipe asks for it."""
     if not rounded_towers(installer):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from qvlm.artefacts.scores import FileScores, ScoredAnswers
-from qvlm.artefacts.store import check_new_file, write_json, write_new_file
+from qvlm.artefacts.store import check_new_file, check_scores_file, write_json, write_new_file
 from qvlm.data import Sample, open_source, task_of
 from qvlm.errors import DataError, QvlmError, nearest
 from qvlm.evaluation import paired_difference
@@ -33,6 +33,7 @@ def score(
     only: str | None = None,
     missing: Missing | str = "error",
     output: str | Path | None = None,
+    overwrite: bool = False,
     examples: str | Path | None = None,
 ) -> ScoredAnswers:
     """Scores files of answers on a split.
@@ -47,12 +48,15 @@ def score(
         only: score the samples of that column only.
         missing: `error`, or `wrong` to count questions without an answer as wrong.
         output: JSON file for the scores.
+        overwrite: replace an existing one.
         examples: new HTML file of the questions that the first two files answer differently.
 
     Raises:
         QvlmError: something in the input is wrong.
     """
     _check(answers, missing, examples)
+    if output is not None:
+        check_scores_file(Path(output), overwrite)
     spec = load_task(task_of(data) if task is None else task)
     scorer = spec.load_scorer(parser)
     everything = [sample for sample in open_source(data, split) if sample.answer is not None]

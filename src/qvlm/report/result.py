@@ -75,8 +75,9 @@ def blocks_table(result: Result) -> Table:
         if plan.proxy == "quantization_error"
         else "nats"
     )
-    caption = f"a block is searched as one; dependency of consecutive layers in {unit}"
-    set_caption(table, [caption])
+    searches = result.recipe["search"]["strategy"] != "none"
+    use = "a block is searched as one" if searches else "nothing was searched by these blocks"
+    set_caption(table, [f"{use}; dependency of consecutive layers in {unit}"])
     return table
 
 

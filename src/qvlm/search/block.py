@@ -18,9 +18,8 @@ OBJECTIVES = {
 }
 
 _HEAT = 2 / 3
-"""Layers over all samples that a loser of a race may cost. Measured on pico-llava at W4A4: 1
-makes joint search 1.25 times as many forwards as layer-wise search, 2/3 makes it 1.05 times, with
-the same errors; 1/2 saves no more."""
+"""Layers over all samples that a loser of a race costs: with less than 1, joint search costs hardly
+more than layer-wise search (benchmarks/search_cost)."""
 
 RunLayer = Callable[[int, int, torch.Tensor], torch.Tensor]
 """(layer, batch, hidden [samples, positions, channels]) -> hidden."""

@@ -118,9 +118,9 @@ def rounded_towers(installer: Installer) -> tuple[Tower, ...]:
     """Returns the towers of a model whose weights are to be rounded to second order."""
     return tuple(
         tower
-        for tower in installer.model_map.towers
-        for sites in [installer.model_map.sites_of(tower.name)]
-        if sites and installer.scheme(sites[0]).weights.rounding == "gptq"
+        for tower in installer.model_map.quantized_towers
+        for site in installer.model_map.sites_of(tower.name)[:1]
+        if installer.scheme(site).weights.rounding == "gptq"
     )
 
 

@@ -7,6 +7,7 @@ Ranges (scales and zero points, also those computed for each token) are constant
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -47,7 +48,7 @@ class Switch:
         return nullcontext(), self.to(self.quantized)
 
 
-class _SwitchedLinear(nn.Module):
+class _SwitchedLinear(nn.Module, ABC):
     """The given linear, or what it becomes quantized, as the switch says."""
 
     def __init__(
@@ -64,9 +65,9 @@ class _SwitchedLinear(nn.Module):
         weight, bias = self.rounded()
         return _linear(x, weight, bias, self.scheme.activations, self.grid)
 
+    @abstractmethod
     def rounded(self) -> tuple[Tensor, Tensor | None]:
         """The weight as levels stand for it, and the bias."""
-        raise NotImplementedError
 
 
 class TrainableQuantizedLinear(_SwitchedLinear):

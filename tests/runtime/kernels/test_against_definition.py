@@ -103,6 +103,25 @@ def test_nothing_saturates_at_the_extremes(path, weight_bits, activation_bits, s
     assert torch.equal(actual(x[:1]), expected(x[:1]))
 
 
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), WIDTHS[:4])
+@pytest.mark.parametrize("tokens", [3, 8])
+def test_sums_that_cancel_agree_to_the_size_of_their_terms(
+    path, weight_bits, activation_bits, tokens
+):
+    made = parameters(
+        20, 3008, weight_bits=weight_bits, activation_bits=activation_bits, far_zeros=True
+    )
+    x = inputs(tokens, 3008)
+    definition = QuantizedLinear(made)
+    expected, y, constant = (
+        definition(x),
+        QuantizedLinear(made, kernel=path)(x),
+        definition.constant,
+    )
+    terms = (expected - constant).abs() + constant.abs()
+    assert ((y - expected).abs() <= 1e-6 * terms.amax(dim=-1, keepdim=True)).all()
+
+
 def test_a_zero_level_in_symmetric_weights_from_elsewhere(path):
     for bits in (4, 6, 8):
         made = parameters(16, 64, weight_bits=bits, activation_bits=bits, symmetric=True)

@@ -87,8 +87,8 @@ def choose(shape: LinearShape, name: str, *, allow_fallback: bool) -> Choice:
     if allow_fallback:
         return Choice(DEFINITION, plan)
     raise KernelError(
-        f"layer '{name}' has no {kernel} kernel: {plan}; or allow the slow definition with "
-        f"--allow-fallback or {VARIABLE}={DEFINITION}"
+        f"layer '{name}' has no {kernel} kernel: {plan}; or run the slow definition with "
+        f"{VARIABLE}={DEFINITION} (qvlm evaluate: --allow-fallback)"
     )
 
 

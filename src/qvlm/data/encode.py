@@ -1,0 +1,157 @@
+"""One sample -> what the processor makes of its prompt, pictures and answer."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from qvlm.data.prompts import PLACEHOLDER, render, teacher_forced
+from qvlm.data.sample import ImageSource, Sample
+from qvlm.errors import DataError
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One sample as a processor sees it.
+
+    Attributes:
+        tokens: `input_ids` and what runs along with it, each [tokens, ...].
+        extras: `pixel_values` and the like, joined along their first dimension in a batch;
+            other dimensions (patches of images that were cut up) are padded with zeros.
+        answer: how many tokens at the end are the answer.
+    """
+
+    tokens: dict[str, torch.Tensor]
+    extras: dict[str, torch.Tensor]
+    answer: int
+
+    def __len__(self) -> int:
+        return int(self.tokens["input_ids"].shape[0])
+
+
+def encode(
+    sample: Sample,
+    processor: Any,
+    max_pixels: int,
+    answer: str | None = None,
+    *,
+    end: bool = False,
+    blank: bool = False,
+) -> Encoded:
+    """Encodes a prompt and, where given, its answer; nothing is truncated.
+
+    Args:
+        sample: the question.
+        processor: a Hugging Face processor.
+        max_pixels: cap for one image.
+        answer: what follows the prompt; None for the prompt alone.
+        end: whether the end token follows the answer.
+        blank: put a mid-grey image in place of every image.
+
+    Raises:
+        DataError: prompt and images do not fit together or the processor.
+        ImageError: an image cannot be used.
+    """
+    tokenizer = processor.tokenizer
+    prompt = render(sample, processor)
+    # A template that writes the begin token itself must not get a second one.
+    special = not (tokenizer.bos_token and prompt.startswith(tokenizer.bos_token))
+    text, length_of_answer = prompt, 0
+    arguments: dict[str, Any] = {"add_special_tokens": special}
+    if answer is not None and end and _knows_suffixes(processor):
+        # The model reads its prompt in both directions, so it must be told where that ends.
+        arguments["suffix"] = [answer]
+    elif answer is not None:
+        text = teacher_forced(prompt, answer, tokenizer.eos_token if end else None)
+        length_of_answer = _answer_tokens(tokenizer, prompt, text, special)
+    images = [_load_image(sample, image, max_pixels, blank) for image in sample.images]
+    arguments |= _content(processor, text, images)
+    try:
+        with warnings.catch_warnings():
+            # Of Transformers' own code (PaliGemma's processor): nothing that a user can mend.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            output = processor(**arguments, return_tensors="pt")
+    except (ValueError, TypeError) as error:  # for instance a processor without patch_size
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"sample {sample.key}: the processor cannot encode it ({reason}): "
+            "check the processor's files"
+        ) from error
+    length = output["input_ids"].shape[1]
+    tensors = {name: value for name, value in output.items() if name != "labels"}
+    tokens = {k: v[0] for k, v in tensors.items() if v.shape[:2] == (1, length)}
+    extras = {k: v for k, v in tensors.items() if k not in tokens}
+    if "suffix" in arguments:
+        length_of_answer = int((tokens["token_type_ids"] == 1).sum())
+    _check_placeholders(sample, processor, tokens["input_ids"])
+    return Encoded(tokens, extras, length_of_answer)
+
+
+def _knows_suffixes(processor: Any) -> bool:
+    return "suffix" in inspect.signature(processor.__call__).parameters
+
+
+def _content(processor: Any, text: str, images: list[Any]) -> dict[str, Any]:
+    """Text and images as a processor's arguments."""
+    if hasattr(processor, "image_token"):
+        return {"text": [text], "images": images or None}
+    # This one writes the placeholders itself and wants to see the images between the words.
+    words = text.split(PLACEHOLDER)
+    images = images[: len(words) - 1]
+    content = [part for pair in zip(words, images, strict=False) for part in pair]
+    return {"text": [[part for part in [*content, words[-1]] if part != ""]]}
+
+
+def _answer_tokens(tokenizer: Any, prompt: str, text: str, special: bool) -> int:
+    """Length of the answer in tokens, found where prompt and full text stop being equal."""
+    short = tokenizer(prompt, add_special_tokens=special)["input_ids"]
+    long = tokenizer(text, add_special_tokens=special)["input_ids"]
+    shared = 0
+    while shared < min(len(short), len(long)) and short[shared] == long[shared]:
+        shared += 1
+    return len(long) - shared
+
+
+def _load_image(sample: Sample, source: ImageSource, max_pixels: int, blank: bool) -> Any:
+    from qvlm.data.images import blank_like, open_image
+    from qvlm.errors import ImageError
+
+    try:
+        image = open_image(source, max_pixels)
+    except ImageError as error:
+        raise ImageError(f"sample {sample.key}: {error}") from error
+    return blank_like(image) if blank else image
+
+
+def _check_placeholders(sample: Sample, processor: Any, ids: torch.Tensor) -> None:
+    count = image_tokens({"input_ids": ids}, processor)
+    if (count > 0) != bool(sample.images):
+        raise DataError(
+            f"sample {sample.key}: the processor made {count} image tokens for "
+            f"{len(sample.images)} images: check the processor's files"
+        )
+
+
+def image_tokens(inputs: Mapping[str, torch.Tensor], processor: Any) -> int:
+    """Returns how many tokens of `input_ids` stand for a part of an image."""
+    return int((inputs["input_ids"] == image_id(processor)).sum())
+
+
+def image_id(processor: Any) -> int:
+    """Returns the token that stands for a part of an image.
+
+    Raises:
+        DataError: the processor names none.
+    """
+    # Not `image_token_id`: of Gemma3 that is the token which opens an image.
+    image_id = next(iter(getattr(processor, "image_token_ids", ())), None)
+    if image_id is None:
+        raise DataError(
+            f"{type(processor).__name__} names no image_token_id: use a vision-language processor"
+        )
+    return int(image_id)
