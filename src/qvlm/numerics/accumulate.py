@@ -61,20 +61,35 @@ def float_accumulators(q: Tensor, weight: QuantizedWeight) -> Tensor:
     return torch.bmm(activations, centred)
 
 
-def combine(accumulators: Tensor, scale: Tensor) -> Tensor:
-    """Returns SUM_g s_og A[g, t, o], [tokens, out] float32.
+def centre(accumulators: Tensor, group_sums: Tensor, zero_point: Tensor) -> Tensor:
+    """Returns A[g, t, o] - z_tg B_og, exactly: inputs with a zero point per token and group.
+
+    Args:
+        accumulators: [groups, tokens, out] int32, or integer-valued float.
+        group_sums: B, [out, groups] int16.
+        zero_point: z, [tokens, groups, 1], integer-valued float32; NaN where the input is.
+    """
+    wide = accumulators.double()
+    return wide - zero_point.double().transpose(0, 1) * group_sums.double().t().unsqueeze(1)
+
+
+def combine(accumulators: Tensor, scale: Tensor, input_scale: Tensor | None = None) -> Tensor:
+    """Returns SUM_g s_og A[g, t, o], or SUM_g s_og D_tg A[g, t, o], [tokens, out] float32.
 
     One fixed order: groups are added first to last in float64, then rounded once. Each
     product is exact there (8 bits of scale times at most 31 of accumulator), so that neither
-    the form of the accumulators nor fused multiply-adds can change a bit of the result.
+    the form of the accumulators nor fused multiply-adds can change a bit of the result. With an
+    input scale s_og D_tg is rounded to float64 first.
 
     Args:
         accumulators: [groups, tokens, out] int32, or integer-valued float.
         scale: [out, groups] float32 holding bfloat16 values.
+        input_scale: D, [tokens, groups, 1] float32.
     """
     total = torch.zeros(accumulators.shape[1:], dtype=torch.float64, device=accumulators.device)
-    for group, step in zip(accumulators, scale.double().t(), strict=True):
-        total.addcmul_(group.double(), step)
+    for index, (group, step) in enumerate(zip(accumulators, scale.double().t(), strict=True)):
+        by = step if input_scale is None else step * input_scale[:, index].double()
+        total.addcmul_(group.double(), by)
     return total.float()
 
 

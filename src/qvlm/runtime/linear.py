@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from qvlm.errors import KernelError
-from qvlm.numerics.folded import level_sums, output_constant
+from qvlm.numerics.folded import group_sums, level_sums, output_constant
 from qvlm.numerics.packing import pack_bits
 from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime.definition import Arithmetic
@@ -39,6 +39,7 @@ class QuantizedLinear(nn.Module):
     zero_point: torch.Tensor | None
     constant: torch.Tensor | None
     token_sums: torch.Tensor | None
+    group_sums: torch.Tensor | None
     input_scale: torch.Tensor | None
     input_zero_point: torch.Tensor | None
 
@@ -65,7 +66,10 @@ class QuantizedLinear(nn.Module):
         self.name, self.kernel, self.arithmetic = name, kernel, arithmetic
         self.shape = shape_of(parameters)
         self.out_features, self.in_features = weight.levels.shape
-        per_token = grid is None and parameters.activations.bits < FLOAT_BITS
+        activations = parameters.activations
+        rounds = activations.bits < FLOAT_BITS
+        per_token = rounds and activations.granularity == "per_token"
+        per_group = rounds and activations.granularity == "per_group"
         constant = (
             parameters.bias
             if grid is None
@@ -75,10 +79,12 @@ class QuantizedLinear(nn.Module):
             **self._packed(weight),
             "constant": constant,
             "token_sums": level_sums(weight) if per_token else None,
+            "group_sums": self._ordered(group_sums(weight)) if per_group else None,
             "input_scale": None if grid is None else grid.scale.contiguous(),
             "input_zero_point": None if grid is None else grid.zero_point.contiguous(),
         }
-        for key, value in buffers.items():
+        # Those that are None last: torch.export (2.13) counts them among the inputs.
+        for key, value in sorted(buffers.items(), key=lambda item: item[1] is None):
             self.register_buffer(key, value, persistent=False)
 
     def _packed(self, weight: QuantizedWeight) -> dict[str, torch.Tensor | None]:
@@ -94,6 +100,9 @@ class QuantizedLinear(nn.Module):
             "scale": layout.panels_of(scale),
             "zero_point": None if weight.symmetric else layout.panels_of(weight.zero_point),
         }
+
+    def _ordered(self, sums: torch.Tensor) -> torch.Tensor:
+        return sums if self.kernel == DEFINITION else layout.panels_of(sums)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] -> [..., out], in the dtype of x.
@@ -115,6 +124,7 @@ class QuantizedLinear(nn.Module):
                 self.zero_point,
                 self.constant,
                 self.token_sums,
+                self.group_sums,
                 self.input_scale,
                 self.input_zero_point,
                 self.out_features,
@@ -123,6 +133,7 @@ class QuantizedLinear(nn.Module):
                 activations.bits,
                 activations.granularity,
                 activations.symmetric,
+                activations.rotate,
                 self.kernel,
             )
         return _OPERATORS.definition(
@@ -132,6 +143,7 @@ class QuantizedLinear(nn.Module):
             self.zero_point,
             self.constant,
             self.token_sums,
+            self.group_sums,
             self.input_scale,
             self.input_zero_point,
             self.shape.group_size,
@@ -139,6 +151,7 @@ class QuantizedLinear(nn.Module):
             self.shape.symmetric,
             activations.bits,
             activations.symmetric,
+            activations.rotate,
             self.arithmetic,
         )
 

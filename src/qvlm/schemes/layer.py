@@ -58,19 +58,28 @@ class ActivationScheme(Frozen):
     """Uniform affine activations on an integer grid of 2^bits levels.
 
     Shapes: x [tokens, channels] -> scale [channels] (`per_channel`, static),
-    [1] (`per_tensor`, static) or [tokens, 1] (`per_token`, computed at run time).
+    [1] (`per_tensor`, static), [tokens, 1] (`per_token`, computed at run time) or
+    [tokens, groups] (`per_group`, computed at run time), of the weight's groups.
     """
 
     bits: int = 4
-    granularity: Literal["per_channel", "per_tensor", "per_token"] = "per_channel"
+    granularity: Literal["per_channel", "per_tensor", "per_token", "per_group"] = "per_channel"
     symmetric: bool = False
+    rotate: bool = False
+    """`per_group` only: spread each group by a Hadamard transform, and the weight to match."""
 
     _bits = field_validator("bits")(_check_bits)
 
     @property
     def is_static(self) -> bool:
         """True where the range is fixed by calibration, so that it can be searched."""
-        return self.bits < FLOAT_BITS and self.granularity != "per_token"
+        return self.bits < FLOAT_BITS and self.granularity in ("per_channel", "per_tensor")
+
+    @model_validator(mode="after")
+    def _rotation_belongs_to_groups(self) -> ActivationScheme:
+        if self.rotate and (self.granularity != "per_group" or self.bits == FLOAT_BITS):
+            raise ValueError("rotate needs granularity per_group and fewer than 16 bits")
+        return self
 
 
 class LayerScheme(Frozen):
@@ -85,6 +94,8 @@ class LayerScheme(Frozen):
             raise ValueError(
                 "weights of 16 bits leave nothing to quantize: name the layers in `exclude` instead"
             )
+        if self.activations.granularity == "per_group" and self.weights.group is None:
+            raise ValueError("activations per_group need weights per_group, whose groups they share")
         return self
 
     @property

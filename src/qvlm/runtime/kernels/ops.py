@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qvlm.errors import KernelError
+from qvlm.numerics.hadamard import is_power_of_two
 from qvlm.runtime.kernels import native
 from qvlm.runtime.kernels.layout import PANEL, packed_shape
 from qvlm.runtime.kernels.plan import LinearShape, Plan, plan_of
@@ -19,15 +20,15 @@ from qvlm.runtime.operators import register
 from qvlm.schemes.layer import FLOAT_BITS, ActivationScheme
 
 _ARITHMETIC = {"bytes": 0, "words": 1, "reals": 2}
-_GRID = {"per_channel": 0, "per_tensor": 1, "per_token": 2}
+_GRID = {"per_channel": 0, "per_tensor": 1, "per_token": 2, "per_group": 4}
 _NO_GRID = 3
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 _SCHEMA = (
     "linear(Tensor x, Tensor levels, Tensor scale, Tensor? zero_point, Tensor? constant, "
-    "Tensor? token_sums, Tensor? input_scale, Tensor? input_zero_point, int out_features, "
-    "int group_size, int weight_bits, int activation_bits, str granularity, "
-    "bool symmetric_activations, str kernel) -> Tensor"
+    "Tensor? token_sums, Tensor? group_sums, Tensor? input_scale, Tensor? input_zero_point, "
+    "int out_features, int group_size, int weight_bits, int activation_bits, str granularity, "
+    "bool symmetric_activations, bool rotate, str kernel) -> Tensor"
 )
 
 
@@ -38,6 +39,7 @@ def linear(
     zero_point: Tensor | None,
     constant: Tensor | None,
     token_sums: Tensor | None,
+    group_sums: Tensor | None,
     input_scale: Tensor | None,
     input_zero_point: Tensor | None,
     out_features: int,
@@ -46,6 +48,7 @@ def linear(
     activation_bits: int,
     granularity: str,
     symmetric_activations: bool,
+    rotate: bool,
     kernel: str,
 ) -> Tensor:
     """Multiplies by prepacked weights.
@@ -57,9 +60,10 @@ def linear(
         zero_point: [panels, groups, 16] uint8, or None for symmetric weights.
         constant: [out] float32 or None, added to every token.
         token_sums: [out] float32 where activations are per token, else None.
+        group_sums: [panels, groups, 16] int16 where activations are per group, else None.
         input_scale, input_zero_point: [in] or [1] float32 where activations are static.
         out_features, group_size, weight_bits: of the weight.
-        activation_bits, granularity, symmetric_activations: of the input.
+        activation_bits, granularity, symmetric_activations, rotate: of the input.
         kernel: name of the path.
 
     Returns:
@@ -79,6 +83,7 @@ def linear(
         activation_bits,
         granularity,
         symmetric_activations,
+        rotate,
     )
     plan = _plan(shape)
     if x.dtype not in FLOATS:
@@ -96,9 +101,13 @@ def linear(
     per_token = rounds and granularity == "per_token"
     _present("token_sums", token_sums, per_token)
     _check("token_sums", token_sums, (out_features,), torch.float32)
+    grouped = rounds and granularity == "per_group"
+    _present("group_sums", group_sums, grouped)
+    _check("group_sums", group_sums, per_group, torch.int16)
+    static = rounds and not per_token and not grouped
     width = (1,) if granularity == "per_tensor" else (shape.in_features,)
     for name, value in (("input_scale", input_scale), ("input_zero_point", input_zero_point)):
-        _present(name, value, rounds and not per_token)
+        _present(name, value, static)
         _check(name, value, width, torch.float32)
     wide = x.detach().to(torch.float32).contiguous()
     y = torch.empty((*x.shape[:-1], out_features), dtype=torch.float32)
@@ -123,10 +132,12 @@ def linear(
         _GRID[granularity] if rounds else _NO_GRID,
         2**activation_bits - 1 if rounds else 1,
         symmetric_activations,
-        _address(input_scale) if rounds and not per_token else 0,
-        _address(input_zero_point) if rounds and not per_token else 0,
+        rotate,
+        _address(input_scale),
+        _address(input_zero_point),
         _address(constant),
         _address(token_sums),
+        _address(group_sums),
         y.data_ptr(),
         torch.get_num_threads(),
     )
@@ -140,6 +151,7 @@ def _fake(
     zero_point: Tensor | None,
     constant: Tensor | None,
     token_sums: Tensor | None,
+    group_sums: Tensor | None,
     input_scale: Tensor | None,
     input_zero_point: Tensor | None,
     out_features: int,
@@ -161,6 +173,7 @@ def _shape(
     activation_bits: int,
     granularity: str,
     symmetric_activations: bool,
+    rotate: bool,
 ) -> LinearShape:
     if out_features < 1 or in_features < 1:
         raise KernelError(f"a linear of {in_features} inputs and {out_features} outputs is empty")
@@ -170,12 +183,15 @@ def _shape(
         raise KernelError(f"weights of {weight_bits} bits: use 1 to 8")
     if granularity not in _GRID:
         raise KernelError(f"granularity {granularity!r}: use {', '.join(_GRID)}")
+    if rotate and (granularity != "per_group" or not is_power_of_two(group_size)):
+        raise KernelError("rotation needs granularity per_group and groups of a power of two")
     if not (2 <= activation_bits <= 8 or activation_bits == FLOAT_BITS):
         raise KernelError(f"activations of {activation_bits} bits: use 2 to 8, or {FLOAT_BITS}")
     activations = ActivationScheme(
         bits=activation_bits,
         granularity=granularity,  # type: ignore[arg-type]  # checked above
         symmetric=symmetric_activations,
+        rotate=rotate,
     )
     return LinearShape(out_features, in_features, group_size, weight_bits, symmetric, activations)
 

@@ -67,6 +67,7 @@ inline __m128i zeros_of(const uint8_t* zeros, int middle) {
 
 // What bytes and words have in common: sums of 32-bit integers.
 struct IntegerSums {
+    static constexpr bool integer = true;
     using Operand = Integers;
     using Acc = Integers;
     using Sum = Integers;
@@ -164,6 +165,7 @@ struct Words : IntegerSums {
 
 // 1 channel a step: floats.
 struct Reals {
+    static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;

@@ -48,6 +48,7 @@ inline __m512i zeros_of(const uint8_t* zeros, int middle) {
 }
 
 struct IntegerSums {
+    static constexpr bool integer = true;
     using Operand = __m512i;
     using Acc = __m512i;
     using Sum = __m512i;
@@ -112,6 +113,7 @@ struct Words : IntegerSums {
 
 // 1 channel a step.
 struct Reals {
+    static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;

@@ -66,6 +66,7 @@ inline Integers wide_of(uint8x16_t v) {
 }
 
 struct IntegerSums {
+    static constexpr bool integer = true;
     using Acc = Integers;
     using Sum = Integers;
     static Sum sum(Acc acc) { return acc; }
@@ -185,6 +186,7 @@ struct Words : IntegersOf<int16x8_t> {
 
 // 1 channel a step.
 struct Reals {
+    static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;

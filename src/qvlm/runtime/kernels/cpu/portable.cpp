@@ -40,6 +40,7 @@ inline void centred_of(const uint8_t* at, const uint8_t* zeros, int middle, int1
 template <class Value, class Total, int last>
 struct Plain {
     static constexpr int steps = kBlock / last;
+    static constexpr bool integer = last > 1;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 0;  // always by way of the buffer: less code to compile
     struct Operand {
