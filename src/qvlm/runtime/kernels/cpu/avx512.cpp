@@ -26,6 +26,11 @@ inline Vector load_scale(const uint16_t* at) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load256(at)), 16));
 }
 
+inline Vector offset_of(const int16_t* sums, Vector scale) {
+    const Vector real = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(load256(sums)));
+    return _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(real, scale));
+}
+
 // 64 levels of a block, as bytes.
 template <int bits>
 inline __m512i levels_of(const uint8_t* at) {
@@ -61,6 +66,12 @@ struct IntegerSums {
     static void finish(float* real, Sum s, Vector scale) {
         const Vector more = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), scale, _mm512_loadu_ps(real));
         _mm512_storeu_ps(real, more);
+    }
+    static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
+        const Vector product = _mm512_mul_ps(_mm512_cvtepi32_ps(s), scale);
+        const Vector centred = _mm512_fmadd_ps(_mm512_set1_ps(grid.zero_point), offset, product);
+        _mm512_storeu_ps(
+            real, _mm512_fmadd_ps(_mm512_set1_ps(grid.scale), centred, _mm512_loadu_ps(real)));
     }
 };
 

@@ -9,6 +9,8 @@
 //     narrow                whether Acc is 16 bits wide, so that it holds only `run` steps
 //     Stream<bits>          reads packed levels: group(zero points), next(), operand(step)
 //   Vector, load_scale      16 floats, and how they come from bfloat16
+//   offset_of(sums, scale)  -s B of a group; finish(real, sum, scale, offset, grid) of a token adds
+//                           D (s A - z s B)
 //
 // One pass (`pass`) multiplies a tile of up to kTile tokens with one panel. Its weights come
 // straight from memory (`Stream`: few tokens, bound by reading) or from a buffer in the L1 cache
@@ -73,26 +75,6 @@ inline Groups groups_of(const Weights& w, const Inputs& in, const Outputs& out,
             w.groups()};
 }
 
-// Adds s D (A - z B) of a group: plain loops that the compiler turns into vectors.
-inline void finish_group(float* real, const int32_t* sum, const float* scale, const int16_t* sums,
-                         TokenGrid grid) {
-    const int32_t zero = static_cast<int32_t>(grid.zero_point);
-    for (int o = 0; o < kPanel; ++o)
-        real[o] += static_cast<float>(sum[o] - zero * sums[o]) * (scale[o] * grid.scale);
-}
-
-template <int R>
-void finish_groups(const uint16_t* scales, int64_t g, const Groups& groups, Cells& cells) {
-    float scale[kPanel];
-    for (int o = 0; o < kPanel; ++o) {
-        const uint32_t bits = static_cast<uint32_t>(scales[o]) << 16;
-        std::memcpy(&scale[o], &bits, sizeof bits);
-    }
-    for (int r = 0; r < R; ++r)
-        finish_group(cells.real[r], cells.sum[r], scale, groups.sums + g * kPanel,
-                     groups.grids[r * groups.count + g]);
-}
-
 template <class A, int R, class Source>
 void pass(Source source, const Weights& w, int64_t panel, const Span& span, const uint32_t* words,
           const Groups& groups, Cells& cells) {
@@ -108,9 +90,12 @@ void pass(Source source, const Weights& w, int64_t panel, const Span& span, cons
             words = accumulate<A, R>(source, words, blocks, acc);
             if constexpr (A::integer) {
                 if (groups.grids) {
+                    const Vector scale = load_scale(scales + g * kPanel);
+                    const Vector offset = offset_of(groups.sums + g * kPanel, scale);
 #pragma GCC unroll 6
-                    for (int r = 0; r < R; ++r) A::store(cells.sum[r], A::sum(acc[r]));
-                    finish_groups<R>(scales + g * kPanel, g, groups, cells);
+                    for (int r = 0; r < R; ++r)
+                        A::finish(cells.real[r], A::sum(acc[r]), scale, offset,
+                                  groups.grids[r * groups.count + g]);
                     continue;
                 }
             }
@@ -131,7 +116,11 @@ void pass(Source source, const Weights& w, int64_t panel, const Span& span, cons
         if (span.closes) {
             if constexpr (A::integer) {
                 if (groups.grids) {
-                    finish_groups<R>(scales + g * kPanel, g, groups, cells);
+                    const Vector scale = load_scale(scales + g * kPanel);
+                    const Vector offset = offset_of(groups.sums + g * kPanel, scale);
+                    for (int r = 0; r < R; ++r)
+                        A::finish(cells.real[r], A::load(cells.sum[r]), scale, offset,
+                                  groups.grids[r * groups.count + g]);
                     continue;
                 }
             }

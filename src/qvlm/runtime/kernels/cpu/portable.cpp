@@ -24,6 +24,11 @@ inline Vector load_scale(const uint16_t* at) {
     return v;
 }
 
+inline Vector offset_of(const int16_t* sums, Vector scale) {
+    for (int o = 0; o < kPanel; ++o) scale.at[o] *= static_cast<float>(-sums[o]);
+    return scale;
+}
+
 // Levels minus zero points of the block at `at`, in the order of the layout: [first][16 outputs]
 // [last] levels share the zero point of their output.
 template <int bits, int last>
@@ -77,6 +82,11 @@ struct Plain {
     static void store(int32_t* at, Sum s) { std::memcpy(at, &s, sizeof s); }
     static void finish(float* real, Sum s, Vector scale) {
         for (int o = 0; o < kPanel; ++o) real[o] += static_cast<float>(s.at[o]) * scale.at[o];
+    }
+    static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
+        for (int o = 0; o < kPanel; ++o)
+            real[o] += (static_cast<float>(s.at[o]) * scale.at[o] + grid.zero_point * offset.at[o]) *
+                       grid.scale;
     }
 
     template <int bits>
