@@ -16,7 +16,6 @@ _PLAIN = (
     "vision_optimization=null",
     "calibration.guard_fraction=0",
     *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
-    *(f"{tower}.activations.rotate=false" for tower in ("language", "projector", "vision")),
     *(f"{tower}.activations.granularity=per_channel" for tower in ("language", "projector")),
     "vision.activations.granularity=per_token",
 )
@@ -34,9 +33,7 @@ _NO_SEARCH = "search.strategy=none"
 _GROUPS = tuple(
     f"{tower}.activations.granularity=per_group" for tower in ("language", "projector", "vision")
 )
-_ROTATED = tuple(
-    f"{tower}.activations.rotate=true" for tower in ("language", "projector", "vision")
-)
+_ROTATED = tuple(f"{granularity}_rotated" for granularity in _GROUPS)
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "RTN per token": (*_PLAIN, *_PER_TOKEN, _NO_SEARCH),
@@ -81,7 +78,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "search.strategy=exhaustive",
     ),
     "per token and group": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH),
-    "+ rotation": (*_PLAIN, *_GROUPS, *_ROTATED, _LAYERS, _NO_SEARCH),
+    "+ rotation": (*_PLAIN, *_ROTATED, _LAYERS, _NO_SEARCH),
     "per token and group + gptq": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH, *_GPTQ),
     "default": (),
 }  # fmt: skip

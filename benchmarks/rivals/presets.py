@@ -9,7 +9,12 @@ from qvlm.schemes import Recipe
 from qvlm.schemes.layer import FLOAT_BITS
 
 WHERE = "vision tower, projector and language model by the recipe; lm_head in floating point"
-AXES: dict[str, Axis] = {"per_channel": "channel", "per_token": "token", "per_group": "group"}
+AXES: dict[str, Axis] = {
+    "per_channel": "channel",
+    "per_token": "token",
+    "per_group": "group",
+    "per_group_rotated": "group",
+}
 """What shares a range, by granularity."""
 NO_QUANTIZATION = ("load", "export")
 """Stages that the others' seconds leave out as well."""

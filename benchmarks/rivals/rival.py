@@ -94,8 +94,7 @@ class Case:
     @property
     def static_activations(self) -> ActivationScheme:
         """The preset's bits with a static range per channel, for methods that have such."""
-        update = {"granularity": "per_channel", "rotate": False}
-        return self.scheme.activations.model_copy(update=update)
+        return self.scheme.activations.model_copy(update={"granularity": "per_channel"})
 
     @cached_property
     def language(self) -> ModelMap:

@@ -78,7 +78,9 @@ def test_grids_per_token_and_group(bits: int, rotate: bool, symmetric: bool) -> 
     scheme = LayerScheme(
         weights=WeightScheme(bits=bits, group_size=16, symmetric=symmetric),
         activations=ActivationScheme(
-            bits=bits, granularity="per_group", symmetric=symmetric, rotate=rotate
+            bits=bits,
+            granularity="per_group_rotated" if rotate else "per_group",
+            symmetric=symmetric,
         ),
     )
     made = quantize_linear(linear, scheme, 16, None)

@@ -23,7 +23,6 @@ def parameters(
     group_size: int | None = None,
     granularity: str = "per_channel",
     symmetric: bool = False,
-    rotate: bool = False,
     bias: bool = True,
     extreme: bool = False,
     far_zeros: bool = False,
@@ -55,7 +54,7 @@ def parameters(
     scale = (torch.rand(out_features, groups, generator=random) + 0.5).bfloat16().float()
     weight = QuantizedWeight(levels, scale, zeros, weight_bits, size, symmetric)
     activations = ActivationScheme(
-        bits=activation_bits, granularity=granularity, symmetric=symmetric, rotate=rotate
+        bits=activation_bits, granularity=granularity, symmetric=symmetric
     )
     grid = None
     if activations.is_static:

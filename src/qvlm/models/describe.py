@@ -73,10 +73,10 @@ def group_size_of(site: Site, recipe: Recipe) -> int:
     if scheme is None:
         raise RecipeError(f"site {site.name} belongs to a tower that the recipe leaves alone")
     size = resolve_group_size(site.channels, scheme.weights.group, recipe.group_size_fallback)
-    if scheme.activations.rotate and not is_power_of_two(size):
+    if scheme.activations.is_rotated and not is_power_of_two(size):
         raise RecipeError(
             f"groups of {size} channels cannot be rotated: choose a group_size that is a power "
-            "of two, or set activations.rotate=false"
+            "of two, or activations per_group"
         )
     return size
 

@@ -69,7 +69,6 @@ class QuantizedLinear(nn.Module):
         activations = parameters.activations
         rounds = activations.bits < FLOAT_BITS
         per_token = rounds and activations.granularity == "per_token"
-        per_group = rounds and activations.granularity == "per_group"
         constant = (
             parameters.bias
             if grid is None
@@ -79,7 +78,7 @@ class QuantizedLinear(nn.Module):
             **self._packed(weight),
             "constant": constant,
             "token_sums": level_sums(weight) if per_token else None,
-            "group_sums": self._ordered(group_sums(weight)) if per_group else None,
+            "group_sums": self._ordered(group_sums(weight)) if activations.is_grouped else None,
             "input_scale": None if grid is None else grid.scale.contiguous(),
             "input_zero_point": None if grid is None else grid.zero_point.contiguous(),
         }
@@ -133,7 +132,6 @@ class QuantizedLinear(nn.Module):
                 activations.bits,
                 activations.granularity,
                 activations.symmetric,
-                activations.rotate,
                 self.kernel,
             )
         return _OPERATORS.definition(
@@ -151,7 +149,7 @@ class QuantizedLinear(nn.Module):
             self.shape.symmetric,
             activations.bits,
             activations.symmetric,
-            activations.rotate,
+            activations.is_rotated,
             self.arithmetic,
         )
 

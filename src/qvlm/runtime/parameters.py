@@ -60,7 +60,7 @@ def multiplier(
 ) -> torch.Tensor:
     """Returns the matrix that is quantized, [out, in] float32: D_c W_oc, W H / G, or W."""
     weight = linear.weight.detach().float()
-    if scheme.activations.rotate:
+    if scheme.activations.is_rotated:
         return hadamard(weight, group_size) / group_size
     return weight if grid is None else fold(weight, grid.scale)
 

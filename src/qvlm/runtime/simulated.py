@@ -44,9 +44,9 @@ class SimulatedLinear(nn.Module):
             return wide
         if self.grid is not None:
             return _centred(wide, self.grid)
-        if self.activations.rotate:
+        if self.activations.is_rotated:
             wide = hadamard(wide, self.group_size)
-        if self.activations.granularity == "per_group":
+        if self.activations.is_grouped:
             wide = torch.unflatten(wide, -1, (-1, self.group_size))
         grid = per_token_grid(wide, self.activations.bits, self.activations.symmetric)
         return (_centred(wide, grid) * grid.scale).reshape(x.shape)

@@ -52,8 +52,8 @@ def _plain(tower: str, scheme: LayerScheme | None, per_token: bool) -> LayerSche
         return None
     weights = scheme.weights.model_copy(update={"rounding": "nearest"})
     activations = scheme.activations
-    if per_token or (tower == "vision" and activations.granularity == "per_group"):
-        activations = activations.model_copy(update={"granularity": "per_token", "rotate": False})
-    if activations.granularity == "per_group":
-        activations = activations.model_copy(update={"granularity": "per_channel", "rotate": False})
+    if per_token or (tower == "vision" and activations.is_grouped):
+        activations = activations.model_copy(update={"granularity": "per_token"})
+    if activations.is_grouped:
+        activations = activations.model_copy(update={"granularity": "per_channel"})
     return scheme.model_copy(update={"weights": weights, "activations": activations})

@@ -85,7 +85,7 @@ class TrainableQuantizedLinear(_SwitchedLinear):
         weight = at_least_float32(self.linear.weight)
         if self.grid is not None:
             weight = weight * self.grid.scale  # as `numerics.folded.fold`
-        if self.scheme.activations.rotate:
+        if self.scheme.activations.is_rotated:
             weight = hadamard(weight, self.group_size) / self.group_size
         rounded: Tensor = _RoundedWeight.apply(  # type: ignore[no-untyped-call]
             weight, self.scheme, self.group_size
@@ -162,9 +162,9 @@ def _linear(
     elif grid is not None:
         y = folded_matmul(_centred(values, grid), weight, bias)
     else:
-        if activations.rotate:
+        if activations.is_rotated:
             values = hadamard(values, group_size)
-        if activations.granularity == "per_group":
+        if activations.is_grouped:
             values = torch.unflatten(values, -1, (-1, group_size))
         grid = per_token_grid(values.detach(), activations.bits, activations.symmetric)
         rounded = (_centred(values, grid) * grid.scale).reshape(x.shape)

@@ -79,7 +79,8 @@ def test_a_grid_per_token_and_group(path, weight_bits, activation_bits, symmetri
     for size, rotate in ((32, True), (16, False), (128, True), (6, False), (1, True)):
         made = parameters(
             37, 3 * size, weight_bits=weight_bits, activation_bits=activation_bits,
-            group_size=size, granularity="per_group", symmetric=symmetric, rotate=rotate,
+            group_size=size, granularity="per_group_rotated" if rotate else "per_group",
+            symmetric=symmetric,
         )  # fmt: skip
         compare(path, made, inputs(tokens, 3 * size))
 
@@ -92,7 +93,7 @@ def test_grids_per_group_in_several_spans(path, width):
             continue
         made = parameters(
             20, size * groups, weight_bits=width[0], activation_bits=width[1], group_size=size,
-            granularity="per_group", rotate=True,
+            granularity="per_group_rotated",
         )  # fmt: skip
         for tokens in (1, 8):
             compare(path, made, inputs(tokens, size * groups))
@@ -100,7 +101,7 @@ def test_grids_per_group_in_several_spans(path, width):
 
 def test_the_rotation_is_that_of_the_definition_bit_for_bit(path):
     """Inputs whose rotated values lie on the border between two levels."""
-    made = parameters(16, 64, group_size=32, granularity="per_group", rotate=True, bias=False)
+    made = parameters(16, 64, group_size=32, granularity="per_group_rotated", bias=False)
     x = (torch.randint(-8, 8, (64, 64), generator=torch.Generator().manual_seed(3)) / 7).float()
     expected, actual = QuantizedLinear(made), QuantizedLinear(made, kernel=path)
     torch.testing.assert_close(actual(x), expected(x), rtol=1e-6, atol=1e-5)
@@ -108,7 +109,7 @@ def test_the_rotation_is_that_of_the_definition_bit_for_bit(path):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_visible(path, bad):
-    made = parameters(20, 64, group_size=32, granularity="per_group", rotate=True)
+    made = parameters(20, 64, group_size=32, granularity="per_group_rotated")
     x = inputs(3, 64)
     x[1, 5] = bad
     expected, y = QuantizedLinear(made)(x), QuantizedLinear(made, kernel=path)(x)

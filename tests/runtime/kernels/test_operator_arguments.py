@@ -14,7 +14,7 @@ from tiny.linears import PATHS, inputs, parameters
 
 NAMES = ("x", "levels", "scale", "zero_point", "constant", "token_sums", "group_sums",
          "input_scale", "input_zero_point", "out_features", "group_size", "weight_bits",
-         "activation_bits", "granularity", "symmetric_activations", "rotate", "kernel")  # fmt: skip
+         "activation_bits", "granularity", "symmetric_activations", "kernel")  # fmt: skip
 TENSORS = NAMES[:9]
 GRANULARITY = {"token_sums": "per_token", "group_sums": "per_group"}
 
@@ -25,7 +25,7 @@ def arguments(granularity: str = "per_channel") -> dict:
     linear = QuantizedLinear(made, kernel=PATHS[-1])
     values = (inputs(3, 64), linear.packed, linear.scale, linear.zero_point, linear.constant,
               linear.token_sums, linear.group_sums, linear.input_scale, linear.input_zero_point, 20,
-              32, 4, 4, granularity, False, False, PATHS[-1])  # fmt: skip
+              32, 4, 4, granularity, False, PATHS[-1])  # fmt: skip
     return dict(zip(NAMES, values, strict=True))
 
 
@@ -34,7 +34,7 @@ def call(values: dict) -> torch.Tensor:
 
 
 def test_the_right_arguments_are_right():
-    for granularity in ("per_channel", "per_tensor", "per_token", "per_group"):
+    for granularity in ("per_channel", "per_tensor", "per_token", "per_group", "per_group_rotated"):
         assert call(arguments(granularity)).shape == (3, 20)
 
 
@@ -75,7 +75,7 @@ def test_a_strided_tensor_is_named(name):
         ("granularity", "per_row", "granularity 'per_row'"),
         ("granularity", "per_token", "token_sums is missing"),
         ("granularity", "per_group", "group_sums is missing"),
-        ("rotate", True, "rotation needs granularity per_group"),
+        ("granularity", "per_group_rotated", "group_sums is missing"),
         ("kernel", "avx9", "kernel 'avx9' does not run here"),
         ("input_scale", None, "input_scale is missing"),
     ],
@@ -100,7 +100,7 @@ wrong = st.one_of(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(wrong, min_size=1, max_size=3), st.sampled_from(["per_channel", "per_token", "per_group"]))
+@given(st.lists(wrong, min_size=1, max_size=3), st.sampled_from(["per_channel", "per_token", "per_group_rotated"]))
 def test_no_arguments_crash(changes, granularity):
     values = {**arguments(granularity), **dict(changes)}
     try:

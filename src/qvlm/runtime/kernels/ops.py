@@ -20,7 +20,8 @@ from qvlm.runtime.operators import register
 from qvlm.schemes.layer import FLOAT_BITS, ActivationScheme
 
 _ARITHMETIC = {"bytes": 0, "words": 1, "reals": 2}
-_GRID = {"per_channel": 0, "per_tensor": 1, "per_token": 2, "per_group": 4}
+_GRID = {"per_channel": 0, "per_tensor": 1, "per_token": 2, "per_group": 4,
+         "per_group_rotated": 4}  # fmt: skip
 _NO_GRID = 3
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -28,7 +29,7 @@ _SCHEMA = (
     "linear(Tensor x, Tensor levels, Tensor scale, Tensor? zero_point, Tensor? constant, "
     "Tensor? token_sums, Tensor? group_sums, Tensor? input_scale, Tensor? input_zero_point, "
     "int out_features, int group_size, int weight_bits, int activation_bits, str granularity, "
-    "bool symmetric_activations, bool rotate, str kernel) -> Tensor"
+    "bool symmetric_activations, str kernel) -> Tensor"
 )
 
 
@@ -48,7 +49,6 @@ def linear(
     activation_bits: int,
     granularity: str,
     symmetric_activations: bool,
-    rotate: bool,
     kernel: str,
 ) -> Tensor:
     """Multiplies by prepacked weights.
@@ -63,7 +63,7 @@ def linear(
         group_sums: [panels, groups, 16] int16 where activations are per group, else None.
         input_scale, input_zero_point: [in] or [1] float32 where activations are static.
         out_features, group_size, weight_bits: of the weight.
-        activation_bits, granularity, symmetric_activations, rotate: of the input.
+        activation_bits, granularity, symmetric_activations: of the input.
         kernel: name of the path.
 
     Returns:
@@ -83,7 +83,6 @@ def linear(
         activation_bits,
         granularity,
         symmetric_activations,
-        rotate,
     )
     plan = _plan(shape)
     if x.dtype not in FLOATS:
@@ -101,7 +100,7 @@ def linear(
     per_token = rounds and granularity == "per_token"
     _present("token_sums", token_sums, per_token)
     _check("token_sums", token_sums, (out_features,), torch.float32)
-    grouped = rounds and granularity == "per_group"
+    grouped = shape.activations.is_grouped
     _present("group_sums", group_sums, grouped)
     _check("group_sums", group_sums, per_group, torch.int16)
     static = rounds and not per_token and not grouped
@@ -132,7 +131,7 @@ def linear(
         _GRID[granularity] if rounds else _NO_GRID,
         2**activation_bits - 1 if rounds else 1,
         symmetric_activations,
-        rotate,
+        shape.activations.is_rotated,
         _address(input_scale),
         _address(input_zero_point),
         _address(constant),
@@ -173,7 +172,6 @@ def _shape(
     activation_bits: int,
     granularity: str,
     symmetric_activations: bool,
-    rotate: bool,
 ) -> LinearShape:
     if out_features < 1 or in_features < 1:
         raise KernelError(f"a linear of {in_features} inputs and {out_features} outputs is empty")
@@ -183,16 +181,15 @@ def _shape(
         raise KernelError(f"weights of {weight_bits} bits: use 1 to 8")
     if granularity not in _GRID:
         raise KernelError(f"granularity {granularity!r}: use {', '.join(_GRID)}")
-    if rotate and (granularity != "per_group" or not is_power_of_two(group_size)):
-        raise KernelError("rotation needs granularity per_group and groups of a power of two")
     if not (2 <= activation_bits <= 8 or activation_bits == FLOAT_BITS):
         raise KernelError(f"activations of {activation_bits} bits: use 2 to 8, or {FLOAT_BITS}")
     activations = ActivationScheme(
         bits=activation_bits,
         granularity=granularity,  # type: ignore[arg-type]  # checked above
         symmetric=symmetric_activations,
-        rotate=rotate,
     )
+    if activations.is_rotated and not is_power_of_two(group_size):
+        raise KernelError(f"groups of {group_size} channels cannot be rotated: no power of two")
     return LinearShape(out_features, in_features, group_size, weight_bits, symmetric, activations)
 
 

@@ -82,7 +82,7 @@ def plan_of(shape: LinearShape) -> Plan | str:
             "use per_group weights"
         )
     if (
-        shape.activations.granularity == "per_group"
+        shape.activations.is_grouped
         and shape.group_size * largest > _WIDEST_GROUP_SUM
     ):
         return (
