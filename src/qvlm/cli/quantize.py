@@ -22,7 +22,7 @@ def quantize(
     recipe: Annotated[
         str,
         typer.Option(
-            help="w8a8, w6a6, w4a4, w4a8, w4a16, the paper's letter (paper-w6a6, paper-w4a4), "
+            help="w8a8, w6a6, w4a4, w4a4-static, w4a8, w4a16, the paper's letter (paper-w6a6, paper-w4a4), "
             "or a YAML file."
         ),
     ] = "w4a4",

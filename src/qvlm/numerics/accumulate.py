@@ -77,9 +77,9 @@ def combine(accumulators: Tensor, scale: Tensor, input_scale: Tensor | None = No
     """Returns SUM_g s_og A[g, t, o], or SUM_g s_og D_tg A[g, t, o], [tokens, out] float32.
 
     One fixed order: groups are added first to last in float64, then rounded once. Each
-    product is exact there (8 bits of scale times at most 31 of accumulator), so that neither
-    the form of the accumulators nor fused multiply-adds can change a bit of the result. With an
-    input scale s_og D_tg is rounded to float64 first.
+    product is exact there (8 bits of scale times at most 31 of accumulator), so that the form of
+    the accumulators cannot change a bit of the result. With an input scale, s_og D_tg and the
+    product are each rounded to float64.
 
     Args:
         accumulators: [groups, tokens, out] int32, or integer-valued float.
@@ -89,7 +89,7 @@ def combine(accumulators: Tensor, scale: Tensor, input_scale: Tensor | None = No
     total = torch.zeros(accumulators.shape[1:], dtype=torch.float64, device=accumulators.device)
     for index, (group, step) in enumerate(zip(accumulators, scale.double().t(), strict=True)):
         by = step if input_scale is None else step * input_scale[:, index].double()
-        total.addcmul_(group.double(), by)
+        total += group.double() * by  # two operations: a fused one would round another product
     return total.float()
 
 

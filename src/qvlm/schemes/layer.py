@@ -102,7 +102,9 @@ class LayerScheme(Frozen):
                 "weights of 16 bits leave nothing to quantize: name the layers in `exclude` instead"
             )
         if self.activations.is_grouped and self.weights.group is None:
-            raise ValueError("activations per_group need weights per_group, whose groups they share")
+            raise ValueError(
+                "activations per_group need weights per_group, whose groups they share"
+            )
         return self
 
     @property

@@ -13,6 +13,7 @@ import torch
 from qvlm.artefacts import ClipPlan, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import RoundingGuard, RoundingOutcome, RoundingSeconds, SiteRounding
+from qvlm.errors import DataError
 from qvlm.models.replay import catch_tower, layers_caught
 from qvlm.numerics.hessian import Hessian, error_feedback
 from qvlm.numerics.rounding import round_gptq, split_rows
@@ -75,6 +76,9 @@ def round_model(
         guard_batches: other samples; where the model surely answers them worse than with
             nearest rounding, all weights go back to that. Without them there is no guard.
         progress: told the layers that are done.
+
+    Raises:
+        DataError: no sample reaches a tower.
     """
     begin = time.perf_counter()
     model = installer.model
@@ -131,6 +135,11 @@ def _round_tower(run: _Run, tower: Tower, batches: Sequence[Batch]) -> Iterator[
         caught = {i: catch_tower(model, tower, batch) for i, batch in enumerate(batches)}
     run.layer_forwards += layers_caught(model_map, (tower,))
     calls = {index: call for index, call in caught.items() if call is not None}
+    if not calls:
+        raise DataError(
+            f"calibration never reached '{model_map.sites_of(tower.name)[0].name}': give samples that "
+            "use it (images for the vision tower and the projector)"
+        )
     tower_run = TowerRun(model, tower, list(calls.values()))
     hidden = [call.hidden for call in calls.values()]
     for layer in range(len(tower.layers)):

@@ -100,7 +100,10 @@ wrong = st.one_of(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(wrong, min_size=1, max_size=3), st.sampled_from(["per_channel", "per_token", "per_group_rotated"]))
+@given(
+    st.lists(wrong, min_size=1, max_size=3),
+    st.sampled_from(["per_channel", "per_token", "per_group_rotated"]),
+)
 def test_no_arguments_crash(changes, granularity):
     values = {**arguments(granularity), **dict(changes)}
     try:

@@ -81,10 +81,7 @@ def plan_of(shape: LinearShape) -> Plan | str:
             f"sums over {shape.group_size} channels of {shape.label} can overflow 32 bits: "
             "use per_group weights"
         )
-    if (
-        shape.activations.is_grouped
-        and shape.group_size * largest > _WIDEST_GROUP_SUM
-    ):
+    if shape.activations.is_grouped and shape.group_size * largest > _WIDEST_GROUP_SUM:
         return (
             f"sums of {shape.group_size} weights of {shape.label} can overflow 16 bits: "
             "use smaller groups"
