@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qvlm.errors import QvlmError
 from qvlm.pipeline.load import load
 from qvlm.runtime.definition import Arithmetic
-from qvlm.serving.chat import Chat
-from qvlm.serving.engine import Engine
 from qvlm.serving.limits import Limits
 from qvlm.serving.question import Sampling
-from qvlm.serving.worker import Worker
+
+if TYPE_CHECKING:
+    from qvlm.serving.chat import Chat
 
 EXTRA = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -40,6 +41,9 @@ def open_chat(
     Raises:
         QvlmError: the model does not exist or is damaged.
     """
+    from qvlm.serving.chat import Chat
+    from qvlm.serving.engine import Engine
+
     loaded = load(
         model,
         arithmetic,
@@ -93,7 +97,9 @@ def serve(
             f"the server needs {', '.join(missing)}: install it with pip install 'qvlm[serve]'"
         )
     from qvlm.serving.app import build_app
+    from qvlm.serving.engine import Engine
     from qvlm.serving.run import listen, run
+    from qvlm.serving.worker import Worker
 
     limits = limits or Limits()
     if limits.allow_files is not None and not limits.allow_files.is_dir():
@@ -109,7 +115,8 @@ def serve(
         name = name or Path(model).resolve().name
         engine = Engine(*loaded, max_tokens=limits.max_tokens, max_pixels=limits.max_pixels)
         worker = Worker(engine, limits.max_waiting, batch_size)
-        where = f"http://{host}:{bound.getsockname()[1]}/v1"
+        shown = f"[{host}]" if ":" in host else host
+        where = f"http://{shown}:{bound.getsockname()[1]}/v1"
         app = build_app(
             worker, name, limits, api_key, ready=lambda: told(f"serving '{name}' at {where}")
         )

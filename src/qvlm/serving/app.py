@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from qvlm.serving.gate import Gate
 from qvlm.serving.inbox import Inbox
@@ -52,7 +53,7 @@ def build_app(
         await asyncio.to_thread(worker.stop)
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.add_middleware(Gate, body_bytes=limits.body_bytes, key=api_key)
+    app.add_middleware(Gate, body_bytes=limits.body_bytes, key=api_key, refused=metrics.failed)
     _answer_problems(app, metrics)
     started = int(time.time())
     card = {"id": name, "object": "model", "created": started, "owned_by": "qvlm"}
@@ -96,50 +97,55 @@ def build_app(
 async def _whole(
     request: Request, job: Job, inbox: Inbox, reply: Reply, metrics: Metrics
 ) -> Response:
-    try:
-        async with aclosing(inbox.rest(request.is_disconnected)) as events:
-            async for event in events:
-                if isinstance(event, Answer):
-                    metrics.answered(event)
-                    return JSONResponse(reply.whole(event))
-    finally:
-        job.cancel()  # changes nothing once it is answered
-    return Response(status_code=499)  # the client is gone and reads nothing
+    async with _wanted(job, metrics), aclosing(inbox.rest(request.is_disconnected)) as events:
+        async for event in events:
+            if isinstance(event, Answer):
+                metrics.answered(event)
+                return JSONResponse(reply.whole(event))
+        raise ClientDisconnect
 
 
 async def _streamed(
     request: Request, job: Job, inbox: Inbox, reply: Reply, counts: bool, metrics: Metrics
 ) -> Response:
     # A question at fault gets its status; only then does the stream begin.
-    try:
-        begun = await inbox.next(request.is_disconnected)
-    except BaseException:
-        job.cancel()
-        raise
-    if begun is None:
-        job.cancel()
-        return Response(status_code=499)
+    async with _wanted(job, metrics):
+        if await inbox.next(request.is_disconnected) is None:
+            raise ClientDisconnect
 
     async def lines() -> AsyncIterator[str]:
-        try:
+        async with _wanted(job, metrics):
             yield _line(reply.chunk({"role": "assistant", "content": ""}))
-            async with aclosing(inbox.rest(request.is_disconnected)) as events:
-                async for event in events:
-                    if isinstance(event, Piece):
-                        yield _line(reply.chunk({"content": event.text}))
-                    elif isinstance(event, Answer):
-                        metrics.answered(event)
-                        yield _line(reply.chunk({}, event.finish))
-                        if counts:
-                            yield _line(reply.counts(event))
-                        yield "data: [DONE]\n\n"
-        except Problem as problem:
-            metrics.failed(problem.status)
-            yield _line(problem.body)
-        finally:
-            job.cancel()
+            try:
+                async with aclosing(inbox.rest(request.is_disconnected)) as events:
+                    async for event in events:
+                        if isinstance(event, Piece):
+                            yield _line(reply.chunk({"content": event.text}))
+                        elif isinstance(event, Answer):
+                            metrics.answered(event)
+                            yield _line(reply.chunk({}, event.finish))
+                            if counts:
+                                yield _line(reply.counts(event))
+                            yield "data: [DONE]\n\n"
+                            return
+            except Problem as problem:
+                metrics.failed(problem.status)
+                yield _line(problem.body)
+                return
+            raise ClientDisconnect
 
     return StreamingResponse(lines(), media_type="text/event-stream")
+
+
+@asynccontextmanager
+async def _wanted(job: Job, metrics: Metrics) -> AsyncIterator[None]:
+    """Takes the question back when its client goes away."""
+    try:
+        yield
+    except (ClientDisconnect, asyncio.CancelledError, GeneratorExit):
+        job.cancel()
+        metrics.left()
+        raise
 
 
 def _line(value: dict[str, Any]) -> str:
@@ -176,6 +182,10 @@ def _answer_problems(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(HTTPException)
     async def plain(_request: Request, error: HTTPException) -> Response:
         return answer(Problem(error.status_code, str(error.detail)))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it
 
     @app.exception_handler(Exception)
     async def unforeseen(_request: Request, error: Exception) -> Response:

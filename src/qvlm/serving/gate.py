@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -17,11 +18,14 @@ OPEN = "/health"
 class Gate:
     """Lets requests through that show the key and stay below the cap."""
 
-    def __init__(self, app: ASGIApp, body_bytes: int, key: str | None) -> None:
-        """Takes the cap of a request's body, and the key; None lets everybody in."""
+    def __init__(
+        self, app: ASGIApp, body_bytes: int, key: str | None, refused: Callable[[int], None]
+    ) -> None:
+        """Takes the cap of a request's body, the key (None lets everybody in), and who counts."""
         self._app = app
         self._cap = body_bytes
         self._key = key
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers 401 or 413, or hands the request on."""
@@ -35,6 +39,7 @@ class Gate:
         elif int(headers.get(b"content-length", b"0")) > self._cap:
             problem = Problem(413, self._too_large())
         if problem is not None:
+            self._refused(problem.status)
             await JSONResponse(problem.body, problem.status)(scope, receive, send)
             return
         await self._app(scope, self._counted(receive), send)

@@ -52,6 +52,10 @@ class Metrics:
         self._first.observe(answer.first_token_seconds)
         self._seconds.observe(answer.seconds)
 
+    def left(self) -> None:
+        """Counts a client that went away before its answer ended."""
+        self._answers.labels("cancelled").inc()
+
     def failed(self, status: int) -> None:
         """Counts a request without an answer."""
         self._errors.labels(str(status)).inc()

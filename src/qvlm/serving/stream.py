@@ -77,14 +77,14 @@ class TextStream:
 
     def _uncertain(self, text: str) -> int:
         """Length of the end that later tokens could change or cut off."""
-        partial = len(text) - len(text.rstrip(UNFINISHED))
+        whole = text.rstrip(UNFINISHED)
         starts = (
             size
             for stop in self._stop
             for size in range(1, len(stop))
-            if text.endswith(stop[:size])
+            if whole.endswith(stop[:size])
         )
-        return max(partial, *starts, 0)
+        return len(text) - len(whole) + max(starts, default=0)
 
     def _tell(self, text: str) -> None:
         piece = text[len(self.text) :]
