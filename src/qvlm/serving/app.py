@@ -132,7 +132,8 @@ async def _streamed(
                 metrics.failed(problem.status)
                 yield _line(problem.body)
                 return
-            raise ClientDisconnect
+        # Nobody is left to raise anything to.
+        _take_back(job, metrics)
 
     return StreamingResponse(lines(), media_type="text/event-stream")
 
@@ -143,9 +144,13 @@ async def _wanted(job: Job, metrics: Metrics) -> AsyncIterator[None]:
     try:
         yield
     except (ClientDisconnect, asyncio.CancelledError, GeneratorExit):
-        job.cancel()
-        metrics.left()
+        _take_back(job, metrics)
         raise
+
+
+def _take_back(job: Job, metrics: Metrics) -> None:
+    job.cancel()
+    metrics.left()
 
 
 def _line(value: dict[str, Any]) -> str:
