@@ -58,7 +58,7 @@ def test_a_signal_lets_answers_end_and_stops(started, number):
     process.send_signal(number)
     thread.join()
     assert answers[-1] in ("stop", "length")
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=120) == 0
     assert process.stderr.read() == ""
 
 

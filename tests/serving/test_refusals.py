@@ -211,7 +211,7 @@ def test_a_client_that_leaves_takes_its_question_back(pico):
         assert client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=2)
 
 
-def until(holds, seconds=20):
+def until(holds, seconds=60):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it never came to that"

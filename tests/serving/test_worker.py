@@ -26,7 +26,7 @@ def outcome(events: queue.Queue[Any]) -> list[Any]:
     """All events of one question."""
     found = []
     while not found or not isinstance(found[-1], (Answer, Failed)):
-        found.append(events.get(timeout=30))
+        found.append(events.get(timeout=60))
     return found
 
 
@@ -129,7 +129,7 @@ def test_stopping_ends_a_long_answer(pair):
     worker = Worker(Engine(*pair), max_waiting=0)
     inbox: queue.Queue[Any] = queue.Queue()
     worker.submit(question("Why?", max_tokens=1000, temperature=5.0, seed=0), inbox.put)
-    while not isinstance(inbox.get(timeout=30), Piece):
+    while not isinstance(inbox.get(timeout=60), Piece):
         pass
     worker.stop()
     assert outcome(inbox)[-1].finish == "cancelled"
