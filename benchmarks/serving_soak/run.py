@@ -3,7 +3,7 @@
 Starts the server as a process of its own. Clients then ask seeded questions of PicoScience without
 a pause, half of them streamed; every twentieth streamed one leaves after the first word. Every
 answer has to be the one that the same question got when it was asked alone before; its id has to
-be new; and the server's own counters have to agree with the clients'. A count that `counts` lacks is 0.
+be new; and the server's own counters have to agree with the clients'. A count that is missing is 0.
 
 Usage: python benchmarks/serving_soak/run.py MODEL [--minutes 10] [--clients 2] [--batch-size 1]
 """

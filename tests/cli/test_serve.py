@@ -23,7 +23,7 @@ PROGRAM = "from qvlm.cli.main import run; run()"
 def started(quantized):
     """Starts the server; returns its process, and a client."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "serve", str(quantized), "--port", "0", "--grace", "9"],
+        [sys.executable, "-c", PROGRAM, "serve", str(quantized), "--port", "0", "--grace", "100"],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "QVLM_API_KEY": "secret"},
@@ -47,7 +47,7 @@ def test_a_signal_lets_answers_end_and_stops(started, number):
 
     def ask() -> None:
         stream = client.chat.completions.create(
-            model="w4a4", messages=MESSAGES, max_tokens=200, temperature=2, seed=1, stream=True
+            model="w4a4", messages=MESSAGES, max_tokens=60, temperature=2, seed=1, stream=True
         )
         answers.extend(chunk.choices[0].finish_reason for chunk in stream)
 
