@@ -17,6 +17,13 @@ Adapter = Annotated[
         "models that qvlm has no adapter for. In a recipe: adapter=generic."
     ),
 ]
+Arithmetic = Annotated[
+    str, typer.Option(help="integer, or simulated (the same numbers from float products).")
+]
+AllowFallback = Annotated[
+    bool,
+    typer.Option("--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")

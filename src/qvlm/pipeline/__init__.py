@@ -10,6 +10,7 @@ from qvlm.pipeline.evaluate import evaluate, is_first_process
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
 from qvlm.pipeline.score import score
+from qvlm.pipeline.serve import open_chat, serve
 
 __all__ = [
     "FORMS",
@@ -20,6 +21,8 @@ __all__ = [
     "evaluate",
     "is_first_process",
     "load",
+    "open_chat",
     "quantize",
     "score",
+    "serve",
 ]
