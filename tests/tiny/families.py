@@ -16,6 +16,7 @@ from tiny.building import Built, text_sizes
 from tiny.cross_attention import idefics, mllama
 from tiny.llava import tiny_llava
 from tiny.llava_family import llava, llava_next, llava_onevision
+from tiny.mixtures import moe_llava
 from tiny.qwen_vl import EXPERTS, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe
 from tiny.today import aya_vision, gemma3, idefics3, internvl, paligemma
 
@@ -50,6 +51,8 @@ FAMILIES: dict[str, Callable[[], Built]] = {
     ),
     "llava-olmoe": lambda: llava("clip", hf.OlmoeConfig(**text_sizes(**EXPERTS))),
     "qwen3_vl_moe": qwen3_vl_moe,
+    "moe_llava-stablelm": lambda: moe_llava(hf.StableLmConfig(**text_sizes()), (0,)),
+    "moe_llava-phi": lambda: moe_llava(hf.PhiConfig(**text_sizes()), (0, 1), chosen=1),
 }
 """Name of a variant -> its builder."""
 IMAGES_ONLY = ("paligemma",)

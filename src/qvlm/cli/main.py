@@ -10,7 +10,18 @@ from typing import Any
 
 import typer
 
-from qvlm.cli import analyze, bench, compare, doctor, evaluate, inspect, quantize, reference, score
+from qvlm.cli import (
+    analyze,
+    bench,
+    compare,
+    convert,
+    doctor,
+    evaluate,
+    inspect,
+    quantize,
+    reference,
+    score,
+)
 from qvlm.errors import QvlmError
 
 INTERRUPTED = 130
@@ -33,6 +44,7 @@ app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("analyze")(analyze.analyze)
 app.command("bench")(bench.bench)
+app.command("convert")(convert.convert)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 app.add_typer(reference.app, name="reference")

@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 from qvlm.errors import QvlmError, nearest
 from qvlm.models import load_model
 from qvlm.models.experts import split_experts
+from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized, load_quantized
@@ -43,6 +44,7 @@ def load(
             f"use {' or '.join(known)}"
         )
     directory = Path(model)
+    register_architectures()
     if is_quantized(directory):
         quantized = load_quantized(
             directory,
