@@ -18,7 +18,7 @@ from tiny.original_moe_llava import MODELS, Original, write_original
 
 
 def _question(processor: Any) -> dict[str, torch.Tensor]:
-    picture = Image.effect_noise((40, 24), 90).convert("RGB")
+    picture = Image.radial_gradient("L").resize((40, 24)).convert("RGB")
     messages = [
         {
             "role": "user",

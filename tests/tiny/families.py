@@ -13,7 +13,7 @@ from qvlm.data import Sample
 from qvlm.models.experts import split_experts
 from qvlm.schemes import LayerScheme, Recipe
 from tiny.building import Built, text_sizes
-from tiny.cross_attention import idefics, mllama
+from tiny.cross_attention import idefics, mllama, open_flamingo
 from tiny.llava import tiny_llava
 from tiny.llava_family import llava, llava_next, llava_onevision
 from tiny.mixtures import moe_llava
@@ -40,6 +40,8 @@ FAMILIES: dict[str, Callable[[], Built]] = {
     "aya_vision": aya_vision,
     "mllama": mllama,
     "idefics": idefics,
+    "open_flamingo": open_flamingo,
+    "open_flamingo-qk_norm": lambda: open_flamingo(interval=1, qk_norm=True),
     "llava-mixtral": lambda: llava(
         "clip", hf.MixtralConfig(**text_sizes(num_local_experts=4, num_experts_per_tok=2))
     ),
@@ -59,7 +61,7 @@ IMAGES_ONLY = ("paligemma",)
 """Variants whose processor refuses a prompt without an image."""
 BARE_PROJECTION = ("gemma3",)
 """Variants whose projector is a matrix, not a linear layer."""
-OWN_HEAD = ("idefics", "paligemma", "gemma3")
+OWN_HEAD = ("idefics", "paligemma", "gemma3", "open_flamingo", "open_flamingo-qk_norm")
 """Variants whose output layer is tied, or not a plain linear."""
 
 

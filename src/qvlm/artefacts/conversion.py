@@ -11,7 +11,7 @@ class Conversion(Frozen):
     source: str
     """The original checkpoint."""
     layout: str
-    """Whose layout it has: `MoE-LLaVA`."""
+    """Whose layout it has: `MoE-LLaVA` or `OpenFlamingo`."""
     vision_tower: str
     """Where the vision tower and the image processor come from."""
     language_model: str = ""

@@ -13,16 +13,21 @@ from qvlm.cli.parameters import Overwrite
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(help="A MoE-LLaVA directory."),
+        typer.Argument(help="A MoE-LLaVA directory, or the .pt file of an OpenFlamingo."),
     ],
     output: Annotated[Path, typer.Argument(help="Directory to create.")],
     vision_tower: Annotated[
-        str, typer.Option(help="CLIP: directory or hub id [default: the one that SOURCE names].")
+        str, typer.Option(help="CLIP: directory or hub id [default: the original's].")
     ] = "",
-    tokenizer: Annotated[str, typer.Option(help="Directory or hub id [default: SOURCE's].")] = "",
+    language_model: Annotated[
+        str, typer.Option(help="The MPT of an OpenFlamingo: directory or hub id.")
+    ] = "",
+    tokenizer: Annotated[
+        str, typer.Option(help="Directory or hub id [default: SOURCE's or the language model's].")
+    ] = "",
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn an original MoE-LLaVA checkpoint into a model for the other verbs.
+    """Turn an original MoE-LLaVA or OpenFlamingo checkpoint into a model for the other verbs.
 
     Pickled weights are read as tensors only and written as safetensors; no code of the
     checkpoint runs. conversion.json says what was left out and what computes differently.
@@ -35,6 +40,7 @@ def convert(
         source,
         output,
         vision_tower=vision_tower,
+        language_model=language_model,
         tokenizer=tokenizer,
         overwrite=overwrite,
     )

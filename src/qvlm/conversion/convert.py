@@ -8,7 +8,7 @@ from typing import Any
 
 from qvlm.artefacts.conversion import Conversion
 from qvlm.artefacts.store import write_json
-from qvlm.conversion import moe_llava
+from qvlm.conversion import moe_llava, open_flamingo
 from qvlm.conversion.parts import Converted, Request
 from qvlm.errors import ModelError
 from qvlm.models.quiet import quiet_transformers
@@ -41,9 +41,11 @@ def _convert(request: Request) -> Converted:
     config = _config(request.source)
     if str(config.get("model_type", "")).startswith("moe_llava_"):
         return moe_llava.convert(request, config)
+    if request.source.suffix == ".pt":
+        return open_flamingo.convert(request)
     raise ModelError(
         f"'{request.source}' is of no layout that can be converted: expected a MoE-LLaVA directory "
-        "(config.json with a model_type moe_llava_...)"
+        "(config.json with a model_type moe_llava_...) or the .pt file of an OpenFlamingo"
     )
 
 

@@ -36,6 +36,8 @@ CROSS_ATTENTION: Roles = {
     IMAGE_STATES: ("cross_attn.k_proj", "cross_attn.v_proj"),
     "cross_out": ("cross_attn.o_proj",),
 }
+MPT_ATTENTION: Roles = {"attn_in": ("attn.Wqkv",), "attn_out": ("attn.out_proj",)}
+MPT_MLP: Roles = {"mlp_in": ("ffn.up_proj",), "mlp_out": ("ffn.down_proj",)}
 GATED_MLP: Roles = {"mlp_in": ("mlp.gate_proj", "mlp.up_proj"), "mlp_out": ("mlp.down_proj",)}
 FUSED_MLP: Roles = {"mlp_in": ("mlp.gate_up_proj",), "mlp_out": ("mlp.down_proj",)}
 CLIP_MLP: Roles = {"mlp_in": ("mlp.fc1",), "mlp_out": ("mlp.fc2",)}
@@ -68,6 +70,8 @@ PARTS: Sequence[Roles] = (
     FUSED_ATTENTION,
     QWEN_VISION_ATTENTION,
     CROSS_ATTENTION,
+    MPT_ATTENTION,
+    MPT_MLP,
     GATED_MLP,
     FUSED_MLP,
     CLIP_MLP,

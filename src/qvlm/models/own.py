@@ -8,9 +8,14 @@ def register_architectures() -> None:
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LlavaProcessor
 
     from qvlm.models.moe_llava import MoeLlavaConfig, MoeLlavaForConditionalGeneration
+    from qvlm.models.open_flamingo.config import OpenFlamingoConfig
+    from qvlm.models.open_flamingo.model import OpenFlamingoForConditionalGeneration
+    from qvlm.models.open_flamingo.processor import OpenFlamingoProcessor
 
-    AutoConfig.register(MoeLlavaConfig.model_type, MoeLlavaConfig, exist_ok=True)
-    AutoModelForImageTextToText.register(
-        MoeLlavaConfig, MoeLlavaForConditionalGeneration, exist_ok=True
-    )
-    AutoProcessor.register(MoeLlavaConfig, LlavaProcessor, exist_ok=True)
+    for config, model, processor in (
+        (MoeLlavaConfig, MoeLlavaForConditionalGeneration, LlavaProcessor),
+        (OpenFlamingoConfig, OpenFlamingoForConditionalGeneration, OpenFlamingoProcessor),
+    ):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModelForImageTextToText.register(config, model, exist_ok=True)
+        AutoProcessor.register(config, processor, exist_ok=True)

@@ -18,6 +18,7 @@ ADAPTERS = {
     "llava_onevision": "qvlm.models.llava",
     "mllama": "qvlm.models.mllama",
     "moe_llava": "qvlm.models.llava",
+    "open_flamingo": "qvlm.models.open_flamingo.adapter",
     "paligemma": "qvlm.models.gemma",
     "qwen2_5_vl": "qvlm.models.qwen_vl",
     "qwen2_vl": "qvlm.models.qwen_vl",

@@ -16,15 +16,17 @@ def convert(
     output: str | Path,
     *,
     vision_tower: str | Path = "",
+    language_model: str | Path = "",
     tokenizer: str | Path = "",
     overwrite: bool = False,
 ) -> Conversion:
     """Writes a model directory that `quantize`, `load` and `evaluate` take.
 
     Args:
-        source: a checkpoint in the layout of MoE-LLaVA.
+        source: a checkpoint in the layout of MoE-LLaVA (a directory) or OpenFlamingo (a file).
         output: directory to create.
         vision_tower: directory or hub id of the CLIP; by default the one that the source names.
+        language_model: directory or hub id of the frozen MPT of an OpenFlamingo.
         tokenizer: directory or hub id; by default the source's or the language model's.
         overwrite: replace an existing output.
 
@@ -32,6 +34,6 @@ def convert(
         QvlmError: something in the input is wrong; nothing is written then.
     """
     register_architectures()
-    request = Request(Path(source), str(vision_tower), tokenizer=str(tokenizer))
+    request = Request(Path(source), str(vision_tower), str(language_model), str(tokenizer))
     with atomic_directory(Path(output), overwrite=overwrite) as work:
         return convert_checkpoint(request, work)
