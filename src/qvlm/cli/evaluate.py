@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.parameters import Adapter, Overwrite
+from qvlm.cli.parameters import Adapter, AllowFallback, Overwrite
 
 
 def evaluate(
@@ -65,12 +65,7 @@ def evaluate(
         str,
         typer.Option(help="integer, or simulated (the same numbers from float products)."),
     ] = "integer",
-    allow_fallback: Annotated[
-        bool,
-        typer.Option(
-            "--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."
-        ),
-    ] = False,
+    allow_fallback: AllowFallback = False,
     adapter: Adapter = None,
     blank_images: Annotated[
         bool, typer.Option("--blank-images", help="Grey images: how much is guessed from text?")
