@@ -113,6 +113,7 @@ def test_from_the_original_to_integers(tmp_path: Path, questions: Path) -> None:
     for arithmetic in ("integer", "simulated"):
         model, processor = qvlm.load(tmp_path / "run", arithmetic)
         inputs = processor(text=["<image>a<|endofchunk|><image>b"], images=PICTURES[:2])
+        assert model.lm_head.weight is model.model.wte.weight
         generated.append(model.generate(**inputs, do_sample=False, max_new_tokens=3))
     assert torch.equal(*generated)
 

@@ -61,8 +61,7 @@ def idefics() -> Built:
     return seeded(hf.IdeficsForVisionText2Text, config), processor
 
 
-def open_flamingo(interval: int = 2, qk_norm: bool = False) -> Built:
-    """A gated layer before every so many of three layers of an MPT."""
+def open_flamingo() -> Built:
     processor = OpenFlamingoProcessor(
         hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=EDGES),
         byte_tokenizer(end_of_chunk="<|endofchunk|>"),
@@ -71,9 +70,9 @@ def open_flamingo(interval: int = 2, qk_norm: bool = False) -> Built:
         vision_config=vision_sizes(projection_dim=64),
         text_config={
             "d_model": 64, "n_heads": 4, "n_layers": 3, "vocab_size": VOCABULARY,
-            "max_seq_len": 2048, "initializer_range": 0.2, "attn_config": {"qk_ln": qk_norm},
+            "max_seq_len": 2048, "initializer_range": 0.2, "attn_config": {"qk_ln": True},
         },
-        image_token_index=processor.image_token_id, cross_layer_interval=interval,
+        image_token_index=processor.image_token_id, cross_layer_interval=2,
         resampler_depth=2, resampler_latents=4, cross_heads=4, cross_head_dim=16,
     )  # fmt: skip
     return seeded(OpenFlamingoForConditionalGeneration, config), processor

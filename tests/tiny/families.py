@@ -41,7 +41,6 @@ FAMILIES: dict[str, Callable[[], Built]] = {
     "mllama": mllama,
     "idefics": idefics,
     "open_flamingo": open_flamingo,
-    "open_flamingo-qk_norm": lambda: open_flamingo(interval=1, qk_norm=True),
     "llava-mixtral": lambda: llava(
         "clip", hf.MixtralConfig(**text_sizes(num_local_experts=4, num_experts_per_tok=2))
     ),
@@ -61,7 +60,7 @@ IMAGES_ONLY = ("paligemma",)
 """Variants whose processor refuses a prompt without an image."""
 BARE_PROJECTION = ("gemma3",)
 """Variants whose projector is a matrix, not a linear layer."""
-OWN_HEAD = ("idefics", "paligemma", "gemma3", "open_flamingo", "open_flamingo-qk_norm")
+OWN_HEAD = ("idefics", "paligemma", "gemma3", "open_flamingo")
 """Variants whose output layer is tied, or not a plain linear."""
 
 

@@ -23,6 +23,7 @@ MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "moe_llava_stablelm": (hf.StableLmConfig, hf.StableLmForCausalLM, {"use_qkv_bias": True}),
     "moe_llava_phi": (hf.PhiConfig, hf.PhiForCausalLM, {}),
     "moe_llava_qwen1_5": (hf.Qwen2Config, hf.Qwen2ForCausalLM, {}),
+    "moe_llava_llama": (hf.LlamaConfig, hf.LlamaForCausalLM, {}),
     "moe_llava_mistral": (hf.MistralConfig, hf.MistralForCausalLM, {}),
 }
 
