@@ -127,6 +127,14 @@ def test_inputs_of_any_rank_and_stride():
     assert linear(x[:0]).shape == (0, 16)
 
 
+@pytest.mark.skipif(DEVICE != "cpu", reason="there is a GPU")
+def test_without_the_interpreter_inputs_have_to_be_on_a_gpu(monkeypatch):
+    linear = triton_of(parameters(16, 64))
+    monkeypatch.setattr("triton.knobs.runtime.interpret", False)
+    with pytest.raises(KernelError, match=r"x is on cpu: .*on an NVIDIA GPU"):
+        linear(torch.zeros(2, 64))
+
+
 def test_wrong_tensors_are_refused():
     linear = triton_of(parameters(16, 64))
     with pytest.raises(KernelError, match=r"expected floats \[..., 64\]"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import triton
 from torch import Tensor
 
 from qvlm.errors import KernelError
@@ -39,7 +40,7 @@ def linear(
     """Computes what `qvlm.runtime.definition.linear` defines, from the same tensors.
 
     Raises:
-        KernelError: a tensor lies on another device than x, or is too small to be read.
+        KernelError: x is not on a GPU, or a tensor does not fit it.
     """
     outputs, channels = scale.shape[0], x.shape[-1]
     _check(x, packed, scale, zero_point, outputs, channels // group_size)
@@ -81,6 +82,8 @@ def _step(group_size: int) -> int:
 def _check(
     x: Tensor, packed: Tensor, scale: Tensor, zero_point: Tensor, outputs: int, groups: int
 ) -> None:
+    if x.device.type != "cuda" and not triton.knobs.runtime.interpret:
+        raise KernelError(f"x is on {x.device}: Triton's kernels need it on an NVIDIA GPU")
     for name, value in (("packed", packed), ("scale", scale), ("zero_point", zero_point)):
         if value.device != x.device or not value.is_contiguous():
             raise KernelError(
