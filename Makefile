@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint check format bench kernels asan arm reference reference-smol clean
+.PHONY: demo test lint check format bench kernels asan arm triton reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -47,6 +47,10 @@ arm: ## The Arm kernels in an emulator (Debian: g++-aarch64-linux-gnu, qemu-user
 	    $(filter-out $(CPU)/module.cpp $(CPU)/neon.cpp,$(wildcard $(CPU)/*.cpp)) \
 	    build/arm/neon.o -o build/arm/compare_paths -lpthread -ldl
 	qemu-aarch64 -cpu max build/arm/compare_paths
+
+triton: $(READY) ## The Triton kernels in Triton's interpreter, and compiled for Ampere and Hopper
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[triton]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/runtime/kernels tests/benchmarks/test_gpu.py -k 'triton or gpu or width'
 
 check: lint test ## What has to pass before a change goes in
 

@@ -9,16 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "analyze", "bench", "evaluate", "load", "quantize", "score"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "analyze",
+    "bench",
+    "convert",
+    "evaluate",
+    "load",
+    "quantize",
+    "score",
+]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, bench, evaluate, load, quantize, score
+    from qvlm.pipeline import analyze, bench, convert, evaluate, load, quantize, score
     from qvlm.schemes import Recipe
 
 _HOMES = {
     "Recipe": "qvlm.schemes",
     "analyze": "qvlm.pipeline",
     "bench": "qvlm.pipeline",
+    "convert": "qvlm.pipeline",
     "evaluate": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",

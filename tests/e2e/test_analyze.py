@@ -113,8 +113,8 @@ def test_no_eta_without_vision_optimization(run):
 
 def test_a_second_run_finds_the_same(run, tiny_model, questions, tmp_path):
     again = qvlm.analyze(
-        tiny_model, tmp_path / "again", "w4a4-static", f"scienceqa:{questions}", overrides=OVERRIDES,
-        sweeps="depth,eta", task="scienceqa",
+        tiny_model, tmp_path / "again", "w4a4-static", f"scienceqa:{questions}",
+        overrides=OVERRIDES, sweeps="depth,eta", task="scienceqa",
     )  # fmt: skip
     assert timeless(again) == timeless(run[1])
 

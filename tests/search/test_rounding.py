@@ -86,7 +86,8 @@ SCHEMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "floating-point inputs": ("w4a16", ()),
     "symmetric rows of 8 bits": ("w8a8", ()),
     "activation order, balanced": (
-        "w4a4-static", ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
+        "w4a4-static",
+        ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
     ),
     "a look per site": ("w4a4-static", ("rounding.passes=site",)),
     "quantized head": ("w4a4-static", ("lm_head.weights.rounding=gptq", "lm_head.activations.bits=8")),

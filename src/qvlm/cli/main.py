@@ -15,6 +15,7 @@ from qvlm.cli import (
     bench,
     chat,
     compare,
+    convert,
     doctor,
     evaluate,
     inspect,
@@ -47,6 +48,7 @@ app.command("analyze")(analyze.analyze)
 app.command("bench")(bench.bench)
 app.command("chat")(chat.chat)
 app.command("serve")(serve.serve)
+app.command("convert")(convert.convert)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 app.add_typer(reference.app, name="reference")

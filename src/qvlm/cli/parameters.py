@@ -28,6 +28,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")
 ]
+AllowFallback = Annotated[
+    bool,
+    typer.Option("--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."),
+]
 
 
 def adapter_override(adapter: str | None) -> list[str]:

@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.parameters import Adapter, Overwrite, Set, TrustRemoteCode, adapter_override
+from qvlm.cli.parameters import (
+    Adapter,
+    AllowFallback,
+    Overwrite,
+    Set,
+    TrustRemoteCode,
+    adapter_override,
+)
 
 
 def quantize(
@@ -39,6 +46,7 @@ def quantize(
     adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
+    allow_fallback: AllowFallback = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Quantize an LVLM: observe, partition into blocks, search, round, pack, write.
@@ -67,6 +75,7 @@ def quantize(
             target,
             overrides=adapter_override(adapter) + (set_ or []),
             overwrite=overwrite,
+            allow_fallback=allow_fallback,
             trust_remote_code=trust_remote_code,
             progress=progress,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from torch import nn
 from qvlm.artefacts.checkpoint import QUANT_METHOD
 from qvlm.errors import ModelError, WeightsError
 from qvlm.models.experts import split_experts
+from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
+from qvlm.models.quiet import quiet_transformers
 from qvlm.models.registry import adapter_for
 from qvlm.reference import cache_directory, pico_llava_path
 
@@ -58,6 +59,7 @@ def load_model(
         WeightsError: a weight is NaN or infinite.
     """
     source = resolve(name)
+    register_architectures()
     adapter_for(_model_type(source, trust_remote_code), adapter)
     model = _read_weights(source, trust_remote_code)
     split_experts(model)
@@ -141,25 +143,19 @@ def _model_type(source: str | Path, trust_remote_code: bool) -> str:
 def _read_weights(source: str | Path, trust_remote_code: bool) -> nn.Module:
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
-    # Missing weights are an error below; what else it logs here is about tensor parallelism.
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
-            source,
-            dtype="auto",
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=trust_remote_code,
-        )
+        # Missing weights are an error below; what else it logs here is about tensor parallelism.
+        with quiet_transformers():
+            model, info = AutoModelForImageTextToText.from_pretrained(
+                source,
+                dtype="auto",
+                use_safetensors=True,
+                output_loading_info=True,
+                trust_remote_code=trust_remote_code,
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load model '{source}': {_first_line(error)}") from error
-    finally:
-        logger.setLevel(level)
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(

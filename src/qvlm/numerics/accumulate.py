@@ -19,25 +19,29 @@ from qvlm.numerics.weights import QuantizedWeight
 
 _EXACT_IN_FLOAT32 = 2**24
 """Up to here every integer is a float32."""
+_LARGEST_INT32 = 2**31 - 1
 
 
 def integer_accumulators(q: Tensor, weight: QuantizedWeight) -> Tensor:
     """Returns the accumulators by integer arithmetic.
 
-    Exact while group_size * 255 * 255 < 2^31, that is for groups of up to 33,000 channels.
+    In int32, or in int64, which is many times slower, where a sum of the given levels could
+    overflow: at 8 bits from about 33,000 channels per group.
 
     Args:
         q: [tokens, in] uint8 activation levels.
         weight: levels [out, in].
 
     Returns:
-        [groups, tokens, out] int32.
+        [groups, tokens, out] int32 or int64.
     """
-    activations = _groups_first(q, weight.group_size).to(torch.int32).contiguous()
+    largest = int(q.max()) * (2**weight.bits - 1) * weight.group_size if q.numel() else 0
+    dtype = torch.int32 if largest <= _LARGEST_INT32 else torch.int64
+    activations = _groups_first(q, weight.group_size).to(dtype).contiguous()
     levels = _groups_first(weight.levels, weight.group_size).transpose(1, 2)
-    products = torch.bmm(activations, levels.to(torch.int32).contiguous())
-    sums = activations.sum(dim=2, keepdim=True, dtype=torch.int32)
-    zero_points = weight.zero_point.t().unsqueeze(1).to(torch.int32)
+    products = torch.bmm(activations, levels.to(dtype).contiguous())
+    sums = activations.sum(dim=2, keepdim=True, dtype=dtype)
+    zero_points = weight.zero_point.t().unsqueeze(1).to(dtype)
     return products.sub_(sums * zero_points)
 
 
@@ -82,7 +86,7 @@ def combine(accumulators: Tensor, scale: Tensor, input_scale: Tensor | None = No
     product are each rounded to float64.
 
     Args:
-        accumulators: [groups, tokens, out] int32, or integer-valued float.
+        accumulators: [groups, tokens, out] integers, or integer-valued float.
         scale: [out, groups] float32 holding bfloat16 values.
         input_scale: D, [tokens, groups, 1] float32.
     """

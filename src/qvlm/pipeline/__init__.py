@@ -6,6 +6,7 @@ The only package that imports every stage.
 from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.bench import FORMS, bench
 from qvlm.pipeline.compare import compare
+from qvlm.pipeline.convert import convert
 from qvlm.pipeline.evaluate import evaluate, is_first_process
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
@@ -17,6 +18,7 @@ __all__ = [
     "analyze",
     "bench",
     "compare",
+    "convert",
     "default_output",
     "evaluate",
     "is_first_process",

@@ -40,6 +40,7 @@ def bench(
     repeat: int = 5,
     forms: Sequence[Form] = FORMS,
     adapter: str = "auto",
+    allow_fallback: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> SpeedReport:
@@ -54,7 +55,7 @@ def bench(
         new_tokens: length of the answer.
         repeat: timed rounds.
         forms: of `FORMS`, which to run.
-        adapter: as in `load`.
+        adapter, allow_fallback: as in `load`.
         overwrite: replace an existing output.
         progress: told which model runs.
 
@@ -69,7 +70,8 @@ def bench(
         rows = []
         for done, (model, form) in enumerate(contenders):
             progress(f"bench {Path(str(model)).name} {form}", done, len(contenders))
-            rows.append(_in_own_process(model, form, sample, new_tokens, repeat, adapter))
+            measured = (sample, new_tokens, repeat, adapter, allow_fallback)
+            rows.append(_in_own_process(model, form, *measured))
         progress("bench", len(contenders), len(contenders))
         report = SpeedReport(
             qvlm_version=__version__,
@@ -112,7 +114,13 @@ def _question(data: str, split: str) -> Sample:
 
 
 def _in_own_process(
-    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int, adapter: str
+    model: str | Path,
+    form: Form,
+    sample: Sample,
+    new_tokens: int,
+    repeat: int,
+    adapter: str,
+    allow_fallback: bool,
 ) -> Speed:
     """A fresh process, so that peak memory is that of one model.
 
@@ -121,7 +129,8 @@ def _in_own_process(
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(_measure, model, form, sample, new_tokens, repeat, adapter).result()
+            measured = (sample, new_tokens, repeat, adapter, allow_fallback)
+            return pool.submit(_measure, model, form, *measured).result()
         except BrokenProcessPool as error:
             raise RuntimeError(
                 f"the process that ran '{model}' in {form} was killed: is there memory enough?"
@@ -129,13 +138,19 @@ def _in_own_process(
 
 
 def _measure(
-    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int, adapter: str
+    model: str | Path,
+    form: Form,
+    sample: Sample,
+    new_tokens: int,
+    repeat: int,
+    adapter: str,
+    allow_fallback: bool,
 ) -> Speed:
     import torch
 
     torch.set_flush_denormal(True)
     begin = time.perf_counter()
-    loaded, processor = _loaded(model, form, adapter)
+    loaded, processor = _loaded(model, form, adapter, allow_fallback)
     load_seconds = time.perf_counter() - begin
     timings = time_answers(loaded, processor, sample, new_tokens, repeat)
     return Speed(
@@ -159,10 +174,10 @@ def _scheme(run: Path) -> str:
     return f"W{layer.weight_bits}A{layer.activation_bits}"
 
 
-def _loaded(model: str | Path, form: Form, adapter: str) -> tuple[Any, Any]:
+def _loaded(model: str | Path, form: Form, adapter: str, allow_fallback: bool) -> tuple[Any, Any]:
     import torch
 
     if form in QUANTIZED:
-        return load(model, form)
+        return load(model, form, allow_fallback=allow_fallback)
     loaded, processor = load(model, adapter=adapter)
     return loaded.to(getattr(torch, form)), processor

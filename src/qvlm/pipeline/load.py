@@ -8,8 +8,10 @@ from typing import Any, cast, get_args
 from qvlm.errors import QvlmError, nearest
 from qvlm.models import load_model
 from qvlm.models.experts import split_experts
+from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
+from qvlm.runtime.kernels.gpu import usable_device
 from qvlm.runtime.load import is_quantized, load_quantized
 
 
@@ -18,6 +20,7 @@ def load(
     arithmetic: Arithmetic | str = "integer",
     *,
     allow_fallback: bool = False,
+    device: str = "cpu",
     adapter: str = "auto",
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
@@ -30,6 +33,8 @@ def load(
             float products.
         allow_fallback: run layers that no kernel supports by the slow PyTorch definition, instead
             of raising. Which kernel a layer got is in the model's `qvlm_kernels`.
+        device: `cpu`, or `cuda` for an NVIDIA GPU, where Triton's kernels run; put the inputs
+            there too.
         adapter: of a full-precision model: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
 
@@ -43,13 +48,16 @@ def load(
             f"use {' or '.join(known)}"
         )
     directory = Path(model)
+    place = usable_device(device)
+    register_architectures()
     if is_quantized(directory):
         quantized = load_quantized(
             directory,
             cast(Arithmetic, arithmetic),
             allow_fallback=allow_fallback,
+            device=place,
             prepare=split_experts,
         )
         return quantized, read_processor(directory)
     loaded = load_model(model, adapter=adapter, trust_remote_code=trust_remote_code)
-    return loaded.model, loaded.processor
+    return loaded.model.to(place), loaded.processor

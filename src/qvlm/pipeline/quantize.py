@@ -34,6 +34,7 @@ from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.runnable import check_runnable
 from qvlm.pipeline.vision import train_vision, write_vision
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
 from qvlm.search import Installer, round_model, rounded_towers, search
@@ -51,6 +52,7 @@ def quantize(
     *,
     overrides: Sequence[str] = (),
     overwrite: bool = False,
+    allow_fallback: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = silent,
 ) -> Result:
@@ -64,6 +66,7 @@ def quantize(
         output: directory to create; by default MODEL-RECIPE in the current directory.
         overrides: `field=value` changes of the recipe.
         overwrite: replace an existing output.
+        allow_fallback: warn of layers that no kernel will run, instead of raising.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far each stage is.
 
@@ -80,6 +83,7 @@ def quantize(
                 model, adapter=settings.adapter, trust_remote_code=trust_remote_code
             )
             model_map = describe(loaded.model, settings)
+            check_runnable(loaded.model, model_map, settings, allow_fallback=allow_fallback)
             used, guard = _calibration(calibration, settings)
             batches = _batches(used, loaded, settings)
             guard_batches = _batches(guard, loaded, settings) if guard else []

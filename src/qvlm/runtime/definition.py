@@ -95,7 +95,9 @@ def linear(
         else:
             grid = AffineGrid(input_scale, input_zero_point, 2**activation_bits)
         levels = quantize(tokens, grid).to(torch.uint8)
-        accumulate = integer_accumulators if arithmetic == "integer" else float_accumulators
+        # PyTorch has no integer products on a GPU; those of floats are exact too.
+        as_integers = arithmetic == "integer" and x.device.type == "cpu"
+        accumulate = integer_accumulators if as_integers else float_accumulators
         y = combine(accumulate(levels, weight), weight.scale)
         if token_sums is not None:
             y = (y - grid.zero_point * token_sums) * grid.scale

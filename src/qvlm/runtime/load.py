@@ -32,6 +32,7 @@ from qvlm.runtime.linear import QuantizedLinear, shape_of
 from qvlm.runtime.parameters import LinearParameters
 
 Tensors = dict[str, torch.Tensor]
+CPU = torch.device("cpu")
 
 
 def is_quantized(directory: Path) -> bool:
@@ -64,9 +65,10 @@ def load_quantized(
     arithmetic: Arithmetic = "integer",
     *,
     allow_fallback: bool = False,
+    device: torch.device = CPU,
     prepare: Callable[[nn.Module], None] = lambda model: None,
 ) -> nn.Module:
-    """Builds the model of a checkpoint, in evaluation mode on the CPU.
+    """Builds the model of a checkpoint, in evaluation mode.
 
     Which kernel each layer got is in the model's `qvlm_kernels`: layer path -> `Choice`.
 
@@ -74,6 +76,7 @@ def load_quantized(
         directory: written by `qvlm quantize`.
         arithmetic: `integer`, or `simulated` for the same numbers from float products.
         allow_fallback: run layers without a kernel by the slow definition instead of raising.
+        device: where it will run, which decides the kernels.
         prepare: changes the modules of the empty model into those that were quantized.
 
     Raises:
@@ -92,7 +95,12 @@ def load_quantized(
         choice = (
             Choice(DEFINITION, "simulated arithmetic")
             if arithmetic == "simulated"
-            else choose(shape_of(parameters), layer.path, allow_fallback=allow_fallback)
+            else choose(
+                shape_of(parameters),
+                layer.path,
+                allow_fallback=allow_fallback,
+                device=device.type,
+            )
         )
         choices[layer.path] = choice
         _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
@@ -105,7 +113,7 @@ def load_quantized(
         settings.generation_config = GenerationConfig.from_pretrained(directory)
     recorded: Any = model
     recorded.qvlm_kernels = choices
-    return model.eval()
+    return model.to(device).eval()
 
 
 def _read_config(directory: Path) -> dict[str, Any]:

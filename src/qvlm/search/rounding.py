@@ -136,9 +136,10 @@ def _round_tower(run: _Run, tower: Tower, batches: Sequence[Batch]) -> Iterator[
     run.layer_forwards += layers_caught(model_map, (tower,))
     calls = {index: call for index, call in caught.items() if call is not None}
     if not calls:
+        first = model_map.sites_of(tower.name)[0].name
         raise DataError(
-            f"calibration never reached '{model_map.sites_of(tower.name)[0].name}': give samples that "
-            "use it (images for the vision tower and the projector)"
+            f"calibration never reached '{first}': give samples that use it "
+            "(images for the vision tower and the projector)"
         )
     tower_run = TowerRun(model, tower, list(calls.values()))
     hidden = [call.hidden for call in calls.values()]
