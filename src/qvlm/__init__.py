@@ -9,10 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "analyze", "bench", "evaluate", "load", "quantize", "score"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "analyze",
+    "bench",
+    "evaluate",
+    "export",
+    "load",
+    "quantize",
+    "score",
+    "verify",
+]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, bench, evaluate, load, quantize, score
+    from qvlm.pipeline import (
+        analyze,
+        bench,
+        evaluate,
+        export,
+        load,
+        quantize,
+        score,
+        verify,
+    )
     from qvlm.schemes import Recipe
 
 _HOMES = {
@@ -20,9 +40,11 @@ _HOMES = {
     "analyze": "qvlm.pipeline",
     "bench": "qvlm.pipeline",
     "evaluate": "qvlm.pipeline",
+    "export": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",
     "score": "qvlm.pipeline",
+    "verify": "qvlm.pipeline",
 }
 
 

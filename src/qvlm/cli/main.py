@@ -10,7 +10,19 @@ from typing import Any
 
 import typer
 
-from qvlm.cli import analyze, bench, compare, doctor, evaluate, inspect, quantize, reference, score
+from qvlm.cli import (
+    analyze,
+    bench,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    quantize,
+    reference,
+    score,
+    verify,
+)
 from qvlm.errors import QvlmError
 
 INTERRUPTED = 130
@@ -28,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("quantize")(quantize.quantize)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)

@@ -45,3 +45,19 @@ def _split(transforms: list[Any], converter: type) -> tuple[list[Any], list[Any]
     """Those that only rename, and those that change tensors."""
     changing = [transform for transform in transforms if isinstance(transform, converter)]
     return [transform for transform in transforms if transform not in changing], changing
+
+
+def memory_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Returns name in a checkpoint -> name in memory (Transformers 5).
+
+    Args:
+        model: of Transformers, may be without memory.
+        names: of weights in files.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter, rename_source_key
+
+    known: Any = model
+    names_of, tensors_of = _split(get_model_conversion_mapping(known), WeightConverter)
+    prefix, state = known.base_model_prefix, known.state_dict()
+    return {name: rename_source_key(name, names_of, tensors_of, prefix, state)[0] for name in names}

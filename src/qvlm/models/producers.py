@@ -16,7 +16,7 @@ from torch import nn
 from qvlm.artefacts import Site
 from qvlm.models.kinds import roles_of
 
-_NORMS = {
+_NORMS: dict[tuple[str, ...], dict[str, str]] = {
     ("input_layernorm", "mlp", "post_attention_layernorm", "self_attn"): {
         "attn_in": "input_layernorm",
         "mlp_in": "post_attention_layernorm",

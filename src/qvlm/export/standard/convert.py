@@ -44,7 +44,8 @@ def convert(model: nn.Module, index: CheckpointIndex, tensors: Tensors) -> tuple
         fold = folds.get(layer.site)
         bias = tensors.get(f"{layer.path}.bias")
         dtypes[layer.path] = dtype if bias is None else bias.dtype
-        linears[layer.path] = signed(take_parameters(tensors, layer), fold and fold.unit)
+        unit = None if fold is None else fold.unit
+        linears[layer.path] = signed(take_parameters(tensors, layer), unit)
     for site in {layer.site for layer in index.layers}:
         for name in site_names(site):
             tensors.pop(name, None)

@@ -41,8 +41,8 @@ def signed(parameters: LinearParameters, unit: float | None) -> SignedLinear:
     """Returns a native linear with signed levels: the same levels, other scales.
 
     Args:
-        parameters: of symmetric weights, whose static input has one scale, or one per channel that was moved into what
-            makes the input.
+        parameters: of symmetric weights; a static input has one scale, or one per channel that
+            was moved into what makes the input.
         unit: the input's scale after that move; None where nothing was moved.
     """
     weight, grid = parameters.weight, parameters.grid

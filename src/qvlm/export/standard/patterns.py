@@ -1,8 +1,8 @@
 """Regular expressions for layers, good for the names of Transformers and of vLLM alike.
 
-Both know a layer by other prefixes (`model.vision_tower.encoder`, `vision_tower.vision_model.encoder`)
-and both match from the start, so an expression names the tower's module and the tail of the path.
-Lists of exact names would match nothing in one of them.
+They know a layer by different prefixes (`model.vision_tower.encoder` is vLLM's
+`vision_tower.vision_model.encoder`) and both match from the start, so an expression names the
+tower's module and the tail of the path. Lists of exact names would match nothing in one of them.
 """
 
 from __future__ import annotations

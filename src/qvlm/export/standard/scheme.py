@@ -61,9 +61,7 @@ def way_out(layer: QuantizedLayer) -> str:
         return f"--recipe {preset}"
     field = layer.tower.partition("_")[0]
     field = "lm_head" if field == "head" else field
-    return (
-        f"--set {field}.weights.symmetric=true --set {field}.activations.granularity=per_token"
-    )
+    return f"--set {field}.weights.symmetric=true --set {field}.activations.granularity=per_token"
 
 
 def _activations(scheme: ActivationScheme) -> Scheme | None:

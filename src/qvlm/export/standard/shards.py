@@ -38,7 +38,7 @@ def write_shards(directory: Path, tensors: dict[str, Tensor], limit: int = MAX_S
         write_tensors(directory / SINGLE, shards[0], {"format": "pt"})
         return (directory / SINGLE).stat().st_size
     written = 0
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         write_tensors(directory / file, shard, {"format": "pt"})
