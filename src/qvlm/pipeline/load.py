@@ -56,8 +56,16 @@ def load(
         )
         return quantized, read_processor(directory)
     standard = read_standard(directory) if is_standard(directory) else None
-    loaded = load_model(model, adapter=adapter, trust_remote_code=trust_remote_code)
+    loaded = load_model(
+        model,
+        adapter=adapter,
+        trust_remote_code=trust_remote_code,
+        compressed=standard is not None,
+    )
     if standard is not None:
         recorded: Any = loaded.model
+        # By itself it would wait for a forward of the whole model, but `generate` begins with the
+        # vision tower.
+        recorded.hf_quantizer.compressor.decompress_model(recorded)
         recorded.qvlm_kernels = {layer.path: THROUGH_TRANSFORMERS for layer in standard.layers}
     return loaded.model, loaded.processor

@@ -46,7 +46,9 @@ def model_card(report: Exported, result: Result, index: CheckpointIndex) -> str:
         "",
         "Transformers loads it with `AutoModelForImageTextToText.from_pretrained(DIRECTORY)`, "
         "where the package compressed-tensors is installed, and computes in floating point what "
-        "the integers stand for. `qvlm verify DIRECTORY` says what each of them really executes.",
+        "the integers stand for; before the first `generate` with an image, run "
+        "`model.hf_quantizer.compressor.decompress_model(model)`, since Transformers 5.23 unpacks "
+        "the vision tower too late. `qvlm verify DIRECTORY` says what each of them really executes.",
         "",
     ]
     return "\n".join(lines)
