@@ -48,7 +48,7 @@ def model_card(report: Exported, result: Result, index: CheckpointIndex) -> str:
         "where the package compressed-tensors is installed, and computes in floating point what "
         "the integers stand for; before the first `generate` with an image, run "
         "`model.hf_quantizer.compressor.decompress_model(model)`, since Transformers 5.23 unpacks "
-        "the vision tower too late. `qvlm verify DIRECTORY` says what each of them really executes.",
+        "the vision tower too late. `qvlm verify DIRECTORY` says what each of them executes.",
         "",
     ]
     return "\n".join(lines)
