@@ -15,7 +15,7 @@ from qvlm.artefacts.store import read_json, write_json
 from qvlm.artefacts.verification import REPORT_NAME, Check, Executed, Verification
 from qvlm.data import Sample, open_source
 from qvlm.data.batches import prompt_inputs
-from qvlm.errors import ArtefactError
+from qvlm.errors import ArtefactError, DataError
 from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation.broken import broken_reason
 from qvlm.export import servers
@@ -56,7 +56,7 @@ def verify(
     found = _inspect(path)
     progress("verify", 1, 3)
     model, processor = load(path)
-    samples = _questions()
+    samples = _questions(processor)
     other, reason = _other(path, found, run)
     checks = [*found.checks, _logits(model, other, reason, processor, samples, found)]
     del other
@@ -88,10 +88,15 @@ def _inspect(path: Path) -> Inspection:
     )
 
 
-def _questions() -> list[Sample]:
+def _questions(processor: Any) -> list[Sample]:
+    """Some with an image, and some without where the processor takes them."""
     samples = open_source(*QUESTIONS)
     with_image = [sample for sample in samples if sample.image is not None]
     without = [sample for sample in samples if sample.image is None]
+    try:
+        prompt_inputs(without[:1], processor)
+    except DataError:
+        return with_image[:IMAGES]
     return [*with_image[:IMAGES], *without[:TEXTS]]
 
 
