@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import qvlm
+from qvlm import pipeline
 from tiny.exports import quantized_run
 
 
@@ -26,7 +26,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, questions
                         ("language.weights.rounding=nearest",
                          "projector.weights.rounding=nearest",
                          "vision.weights.rounding=nearest"))  # fmt: skip
-    qvlm.export(run, folder / "exported", max_shard_bytes=100_000)
+    pipeline.export(run, folder / "exported", max_shard_bytes=100_000)
     return folder / "exported"
 
 

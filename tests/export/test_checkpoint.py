@@ -9,6 +9,7 @@ from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_in
 from safetensors.torch import load_file
 
 import qvlm
+from qvlm import pipeline
 from qvlm.numerics.packing import unpack_bits
 
 COPIES = ("tokenizer.json", "tokenizer_config.json", "processor_config.json",
@@ -59,7 +60,7 @@ def test_levels_are_those_of_the_run(packed):
 
 
 def test_the_config_says_what_is_quantized_and_what_not(static_run, tmp_path):
-    report = qvlm.export(static_run, tmp_path / "exported")
+    report = pipeline.export(static_run, tmp_path / "exported")
     config = json.loads((tmp_path / "exported/config.json").read_text())["quantization_config"]
     assert config["format"] == "int-quantized"
     assert config["version"] == report.library_version
@@ -82,7 +83,7 @@ def test_mixed_forms_are_named_as_such(tiny_model, questions, tmp_path):
 
     overrides = ("language.weights.bits=4", "language.activations.bits=16")
     run = quantized_run(tiny_model, questions, tmp_path / "run", "w8a8-dynamic", overrides)
-    qvlm.export(run, tmp_path / "exported")
+    pipeline.export(run, tmp_path / "exported")
     config = json.loads((tmp_path / "exported/config.json").read_text())["quantization_config"]
     assert config["format"] == "mixed-precision"
     formats = [group["format"] for group in config["config_groups"].values()]

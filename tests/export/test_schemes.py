@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-import qvlm
+from qvlm import pipeline
 from qvlm.errors import ExportError
-from tiny.exports import SCHEMES, distance, quantized_run
+from tiny.exports import SCHEMES, STATIC, distance, quantized_run
 from tiny.llava import save_llava, tiny_llava
 
 
@@ -15,31 +15,29 @@ from tiny.llava import save_llava, tiny_llava
 def test_transformers_computes_what_the_run_does(scheme, tiny_model, questions, tmp_path):
     recipe, overrides = SCHEMES[scheme]
     run = quantized_run(tiny_model, questions, tmp_path / "run", recipe, overrides)
-    qvlm.export(run, tmp_path / "exported")
+    pipeline.export(run, tmp_path / "exported")
     # A value that lies between two levels may fall on either side.
     assert distance(tmp_path / "exported", run, questions) < 5e-3
 
 
 def test_query_heads_that_share_a_value_head_move_their_common_range(questions, tmp_path):
     model = save_llava(tmp_path / "model", *tiny_llava(value_heads=2))
-    run = quantized_run(
-        model, questions, tmp_path / "run", "w8a8-static", SCHEMES["w8a8 static"][1]
-    )
-    report = qvlm.export(run, tmp_path / "exported")
+    run = quantized_run(model, questions, tmp_path / "run", "w8a8-static", STATIC)
+    report = pipeline.export(run, tmp_path / "exported")
     assert report.moved["language.1.attn_out"].endswith("v_proj")
     assert distance(tmp_path / "exported", run, questions) < 5e-3
     apart = quantized_run(
         model, questions, tmp_path / "apart", "w8a8-static", ("calibration.share_heads=false",)
     )
     with pytest.raises(ExportError, match=r"--set calibration\.share_heads=true"):
-        qvlm.export(apart, tmp_path / "none")
+        pipeline.export(apart, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_a_bfloat16_model_stays_one(questions, tmp_path):
     model = save_llava(tmp_path / "model", *tiny_llava(dtype=torch.bfloat16, tied=True))
     run = quantized_run(model, questions, tmp_path / "run", "w8a8-static")
-    qvlm.export(run, tmp_path / "exported")
+    pipeline.export(run, tmp_path / "exported")
     # Scales, norms and activations are rounded to 8 bits of mantissa.
     assert distance(tmp_path / "exported", run, questions) < 0.1
 
@@ -71,9 +69,9 @@ def test_what_cannot_be_said_is_an_error_with_a_way_out(
              "vision.weights.rounding=nearest")  # fmt: skip
     run = quantized_run(tiny_model, questions, tmp_path / "run", recipe, (*quick, *overrides))
     with pytest.raises(ExportError, match=complaint) as error:
-        qvlm.export(run, tmp_path / "exported")
+        pipeline.export(run, tmp_path / "exported")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "exported").exists()
     if "allow-different" in complaint:
-        qvlm.export(run, tmp_path / "exported", allow_different=True)
+        pipeline.export(run, tmp_path / "exported", allow_different=True)
         assert distance(tmp_path / "exported", run, questions) < 1.0

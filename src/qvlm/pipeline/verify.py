@@ -20,6 +20,7 @@ from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation.broken import broken_reason
 from qvlm.export import servers
 from qvlm.export.inspect import Inspection, inspect_native, inspect_standard
+from qvlm.export.reference import as_transformers_rounds
 from qvlm.export.standard.read import is_standard
 from qvlm.export.stored import NATIVE, StoredLayer
 from qvlm.pipeline.load import load
@@ -112,7 +113,7 @@ def _other(path: Path, found: Inspection, run: str | Path | None) -> tuple[Any, 
         return None, "it names no run of qvlm to compare with"
     if not is_quantized(Path(run)):
         return None, f"the run '{run}' that it was made from is not there: pass --run"
-    return load(run, "simulated")[0], ""
+    return as_transformers_rounds(load(run, "simulated")[0]), ""
 
 
 @torch.no_grad()
@@ -146,9 +147,8 @@ def tolerance_of(found: Inspection) -> float:
     """Relative distance of logits that another way of rounding activations explains.
 
     The native runtimes compute the same numbers. Between Transformers and the native run, a value
-    near the middle of two levels may fall on either side, and a symmetric token's range is divided
-    by 2^b - 1 instead of 2^b - 2: both are shares of a step, so the bound is four steps of the
-    coarsest activations.
+    near the middle of two levels may fall on either side, and the layers behind it see that: the
+    bound is four steps of the coarsest activations.
     """
     bits = min(layer.activations.bits for layer in found.layers)
     if found.form == NATIVE or bits == 16:

@@ -47,6 +47,7 @@ def stored_layer(
     group = weights.group_size if strategy == "group" else inputs
     if group is None or group < 1 or inputs % group:
         raise ArtefactError(f"'{path}' has groups of {group}, which do not divide {inputs} inputs")
+    _check_quantized(path, leaves)
     groups = inputs // group
     scales = [(outputs, groups)] + ([(1,), ()] if strategy == "tensor" else [])
     taken = [_need(path, leaves, "weight_scale", scales, _FLOATS)]
@@ -76,6 +77,15 @@ def stored_layer(
         form=form,
         stored_bytes=sum(held.nbytes for held in taken),
     )
+
+
+def _check_quantized(path: str, leaves: Leaves) -> None:
+    weight = leaves.get("weight")
+    if "weight_scale" not in leaves and weight is not None and weight[1].dtype in _FLOATS:
+        raise ArtefactError(
+            f"'{path}' is stored in floating point, but nothing in `ignore` of config.json matches "
+            "that name, so Transformers would misread it: name it there by an expression (re:.*)"
+        )
 
 
 def _need(
