@@ -22,10 +22,7 @@ def static_run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, quest
 def packed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, questions: Path) -> Path:
     """An exported W4A16 checkpoint in several shards; not to be changed."""
     folder = tmp_path_factory.mktemp("packed")
-    run = quantized_run(tiny_model, questions, folder / "run", "w4a16-symmetric",
-                        ("language.weights.rounding=nearest",
-                         "projector.weights.rounding=nearest",
-                         "vision.weights.rounding=nearest"))  # fmt: skip
+    run = quantized_run(tiny_model, questions, folder / "run", "w4a16-symmetric")
     pipeline.export(run, folder / "exported", max_shard_bytes=100_000)
     return folder / "exported"
 

@@ -10,14 +10,16 @@ from qvlm.errors import ExportError
 from tiny.exports import SCHEMES, STATIC, distance, quantized_run
 from tiny.llava import save_llava, tiny_llava
 
+CLOSE = 0.02
+"""A value between two levels may fall on either side, which random layers amplify."""
+
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_transformers_computes_what_the_run_does(scheme, tiny_model, questions, tmp_path):
     recipe, overrides = SCHEMES[scheme]
     run = quantized_run(tiny_model, questions, tmp_path / "run", recipe, overrides)
     pipeline.export(run, tmp_path / "exported")
-    # A value that lies between two levels may fall on either side.
-    assert distance(tmp_path / "exported", run, questions) < 5e-3
+    assert distance(tmp_path / "exported", run, questions) < CLOSE
 
 
 def test_query_heads_that_share_a_value_head_move_their_common_range(questions, tmp_path):
@@ -25,7 +27,7 @@ def test_query_heads_that_share_a_value_head_move_their_common_range(questions, 
     run = quantized_run(model, questions, tmp_path / "run", "w8a8-static", STATIC)
     report = pipeline.export(run, tmp_path / "exported")
     assert report.moved["language.1.attn_out"].endswith("v_proj")
-    assert distance(tmp_path / "exported", run, questions) < 5e-3
+    assert distance(tmp_path / "exported", run, questions) < CLOSE
     apart = quantized_run(
         model, questions, tmp_path / "apart", "w8a8-static", ("calibration.share_heads=false",)
     )
@@ -65,9 +67,7 @@ def test_a_bfloat16_model_stays_one(questions, tmp_path):
 def test_what_cannot_be_said_is_an_error_with_a_way_out(
     recipe, overrides, complaint, tiny_model, questions, tmp_path
 ):
-    quick = ("language.weights.rounding=nearest", "projector.weights.rounding=nearest",
-             "vision.weights.rounding=nearest")  # fmt: skip
-    run = quantized_run(tiny_model, questions, tmp_path / "run", recipe, (*quick, *overrides))
+    run = quantized_run(tiny_model, questions, tmp_path / "run", recipe, overrides)
     with pytest.raises(ExportError, match=complaint) as error:
         pipeline.export(run, tmp_path / "exported")
     assert "\n" not in str(error.value)

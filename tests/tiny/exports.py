@@ -13,21 +13,37 @@ from qvlm.data.batches import prompt_inputs
 
 STATIC = ("projector.activations.symmetric=false", "vision.activations.symmetric=false")
 """Of w8a8-static: per-token ranges as qvlm and Transformers both compute them."""
+TOWERS = ("language", "projector", "vision")
+NEAREST = tuple(f"{tower}.weights.rounding=nearest" for tower in TOWERS)
+"""How levels are chosen does not matter to how they are written."""
 SCHEMES = {
     "w8a8 static": ("w8a8-static", STATIC),
-    "w8a8 per tensor": ("w8a8-static", (*STATIC, "language.activations.granularity=per_tensor",
-                                        "language.activations.symmetric=false")),
+    "w8a8 per tensor": (
+        "w8a8-static",
+        (
+            *STATIC,
+            "language.activations.granularity=per_tensor",
+            "language.activations.symmetric=false",
+        ),
+    ),
     "w8a8 dynamic": ("w8a8-dynamic", (*STATIC, "language.activations.symmetric=false")),
     "w4a16": ("w4a16-symmetric", ()),
-    "w8a16 groups": ("w4a16-symmetric", tuple(f"{tower}.weights.bits=8" for tower in
-                                              ("language", "projector", "vision"))),
-    "w6a6 static": ("w8a8-static", (*STATIC, *(f"{tower}.{part}.bits=6" for tower in
-                                    ("language", "projector", "vision")
-                                    for part in ("weights", "activations")))),
-    "w4a8": ("w8a8-dynamic", (*STATIC, "language.activations.symmetric=false",
-                              *(f"{tower}.weights.bits=4" for tower in
-                                ("language", "projector", "vision")))),
-}  # fmt: skip
+    "w6a6 static": (
+        "w8a8-static",
+        (
+            *STATIC,
+            *(f"{tower}.{part}.bits=6" for tower in TOWERS for part in ("weights", "activations")),
+        ),
+    ),
+    "w4a8": (
+        "w8a8-dynamic",
+        (
+            *STATIC,
+            "language.activations.symmetric=false",
+            *(f"{tower}.weights.bits=4" for tower in TOWERS),
+        ),
+    ),
+}
 """Name -> preset and overrides; all differ from the native run by float sums only."""
 
 
@@ -35,7 +51,7 @@ def quantized_run(
     model: Path, questions: Path, output: Path, recipe: str, overrides: tuple[str, ...] = ()
 ) -> Path:
     """Quantizes a tiny model on a few samples."""
-    small = ("calibration.samples=4", "calibration.batch_size=2", "rounding.passes=layer")
+    small = ("calibration.samples=4", "calibration.batch_size=2", *NEAREST)
     qvlm.quantize(model, recipe, f"scienceqa:{questions}", output, overrides=(*small, *overrides))
     return output
 

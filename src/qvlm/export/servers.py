@@ -1,6 +1,6 @@
 """What each server executes of a quantized linear, as vLLM 0.32 and Transformers 5.23 have it.
 
-Read from their code; the schemes W8A8Int8 and WNA16 were also run (`benchmarks/serving`).
+Read from their code; W8A8Int8 was also run (`benchmarks/serving`).
 """
 
 from __future__ import annotations
@@ -72,4 +72,4 @@ def own(layer: StoredLayer, kernel: str | None) -> Execution:
 
 def _cpu(layer: StoredLayer) -> str:
     fits = layer.in_features % _CPU_MULTIPLE == layer.out_features % _CPU_MULTIPLE == 0
-    return "" if layer.weight_bits == 4 and fits else " (no CPU kernel)"
+    return " (CPU: AVX-512)" if layer.weight_bits == 4 and fits else " (no CPU kernel)"
