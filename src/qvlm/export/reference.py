@@ -38,16 +38,16 @@ class SymmetricTokens(nn.Module):
             group_size=shape.group_size,
             symmetric=shape.symmetric,
         )
-        self.half = 2 ** (shape.activations.bits - 1)
+        self.middle = 2 ** (shape.activations.bits - 1)
         self.register_buffer("weight", weight.dequantized(), persistent=False)
         self.register_buffer("bias", linear.constant, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out], in the dtype of x."""
         wide = x.float()
-        step = wide.abs().amax(dim=-1, keepdim=True) / (self.half - 0.5)
+        step = wide.abs().amax(dim=-1, keepdim=True) / (self.middle - 0.5)
         step = torch.where(step == 0, torch.ones_like(step), step)
-        levels = torch.round(wide / step).clamp_(-self.half, self.half - 1)
+        levels = torch.round(wide / step).clamp_(-self.middle, self.middle - 1)
         return F.linear(levels * step, self.weight, self.bias).to(x.dtype)
 
 
