@@ -57,9 +57,15 @@ def main() -> int:
         print(name, "made", flush=True)
         rows[name] = row(served, own, samples, asked, data, work, options.vllm)
         print(name, json.dumps(rows[name]["agreement"]), rows[name]["accuracy"], flush=True)
-    record = {
-        "model": options.model,
-        "data": f"{data}, {options.split}, first {len(samples)} questions",
+        record(options.model, f"{data}, {options.split}", samples, rows)
+    return 0 if all(good(one) for one in rows.values()) else 1
+
+
+def record(model: str, data: str, samples: list[Sample], rows: dict[str, Any]) -> None:
+    """Writes what there is so far."""
+    found = {
+        "model": model,
+        "data": f"{data}, first {len(samples)} questions",
         "with_image": sum(sample.image is not None for sample in samples),
         "new_tokens": NEW_TOKENS,
         "rows": rows,
@@ -68,8 +74,7 @@ def main() -> int:
     }
     results = HERE / "results"
     results.mkdir(exist_ok=True)
-    (results / f"{options.model}.json").write_text(json.dumps(record, indent=1) + "\n")
-    return 0 if all(good(one) for one in rows.values()) else 1
+    (results / f"{model}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def ask_file(work: Path, model: str, samples: list[Sample]) -> Path:
