@@ -19,10 +19,20 @@ __all__ = [
     "load",
     "quantize",
     "score",
+    "verify",
 ]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, bench, convert, evaluate, load, quantize, score
+    from qvlm.pipeline import (
+        analyze,
+        bench,
+        convert,
+        evaluate,
+        load,
+        quantize,
+        score,
+        verify,
+    )
     from qvlm.schemes import Recipe
 
 _HOMES = {
@@ -34,6 +44,7 @@ _HOMES = {
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",
     "score": "qvlm.pipeline",
+    "verify": "qvlm.pipeline",
 }
 
 

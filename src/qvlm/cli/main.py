@@ -18,11 +18,13 @@ from qvlm.cli import (
     convert,
     doctor,
     evaluate,
+    export,
     inspect,
     quantize,
     reference,
     score,
     serve,
+    verify,
 )
 from qvlm.errors import QvlmError
 
@@ -41,6 +43,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("quantize")(quantize.quantize)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)

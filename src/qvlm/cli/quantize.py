@@ -14,6 +14,7 @@ from qvlm.cli.parameters import (
     Overwrite,
     Set,
     TrustRemoteCode,
+    Verify,
     adapter_override,
 )
 
@@ -29,8 +30,8 @@ def quantize(
     recipe: Annotated[
         str,
         typer.Option(
-            help="w8a8, w6a6, w4a4, w4a4-static, w4a8, w4a16, the paper's letter (paper-w6a6, paper-w4a4), "
-            "or a YAML file."
+            help="w8a8, w6a6, w4a4, w4a4-static, w4a8, w4a16; for servers w8a8-static, "
+            "w8a8-dynamic, w4a16-symmetric; the paper's letter (paper-w6a6, paper-w4a4); or a YAML file."
         ),
     ] = "w4a4",
     calibration: Annotated[
@@ -43,6 +44,15 @@ def quantize(
     output: Annotated[
         Path | None, typer.Option(help="Directory to create [default: MODEL-RECIPE].")
     ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="qvlm, which qvlm.load runs in integers, or compressed-tensors, for Transformers "
+            "and vLLM; qvlm export converts later.",
+        ),
+    ] = "qvlm",
+    verify: Verify = True,
     adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
@@ -61,14 +71,19 @@ def quantize(
     from rich.console import Console
 
     from qvlm import pipeline
+    from qvlm.artefacts.exported import STANDARD
     from qvlm.cli.progress import progress_display
+    from qvlm.cli.verify import show
     from qvlm.report import summary_table
+
+    pipeline.check_format(format_)
 
     target = output if output is not None else pipeline.default_output(model, recipe)
     # The table below tells of every warning.
     with warnings.catch_warnings(), progress_display() as progress:
         warnings.simplefilter("ignore")
-        result = pipeline.quantize(
+        make = pipeline.quantize_and_export if format_ == STANDARD else pipeline.quantize
+        result = make(
             model,
             recipe,
             calibration,
@@ -79,6 +94,11 @@ def quantize(
             trust_remote_code=trust_remote_code,
             progress=progress,
         )
+        checked = pipeline.verify(target, record=True, progress=progress) if verify else None
     console = Console()
     console.print(summary_table(result))
     console.print(f"checkpoint and result.json: {target}", soft_wrap=True, markup=False)
+    if checked is not None:
+        show(checked)
+        if checked.failed:
+            raise typer.Exit(1)

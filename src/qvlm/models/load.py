@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from qvlm.artefacts.checkpoint import QUANT_METHOD
+from qvlm.artefacts.exported import STANDARD
 from qvlm.errors import ModelError, WeightsError
 from qvlm.models.experts import split_experts
 from qvlm.models.own import register_architectures
@@ -44,7 +45,11 @@ class LoadedModel:
 
 
 def load_model(
-    name: str | Path, *, adapter: str = "auto", trust_remote_code: bool = False
+    name: str | Path,
+    *,
+    adapter: str = "auto",
+    trust_remote_code: bool = False,
+    compressed: bool = False,
 ) -> LoadedModel:
     """Loads a model and its processor; fused experts become linears.
 
@@ -52,15 +57,16 @@ def load_model(
         name: `pico-llava`, `smol-llava`, a directory or a hub id.
         adapter: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
+        compressed: let in what compressed-tensors quantized, which Transformers then simulates.
 
     Raises:
-        ModelError: it does not exist, is not an LVLM with an adapter, has no safetensors
-            weights, or lacks weights that its architecture needs.
+        ModelError: it does not exist, is quantized already, is not an LVLM with an adapter, has no
+            safetensors weights, or lacks weights that its architecture needs.
         WeightsError: a weight is NaN or infinite.
     """
     source = resolve(name)
     register_architectures()
-    adapter_for(_model_type(source, trust_remote_code), adapter)
+    adapter_for(_model_type(source, trust_remote_code, compressed), adapter)
     model = _read_weights(source, trust_remote_code)
     split_experts(model)
     check_finite(model)
@@ -119,7 +125,7 @@ def directory_of(source: str | Path) -> Path:
     return Path(cached_file(source, "config.json")).parent
 
 
-def _model_type(source: str | Path, trust_remote_code: bool) -> str:
+def _model_type(source: str | Path, trust_remote_code: bool, compressed: bool) -> str:
     if isinstance(source, Path):
         try:
             config = json.loads((source / "config.json").read_text(encoding="utf-8"))
@@ -128,7 +134,8 @@ def _model_type(source: str | Path, trust_remote_code: bool) -> str:
             raise ModelError(
                 f"'{source / 'config.json'}' is not a model's config: {error}"
             ) from error
-        if (config.get("quantization_config") or {}).get("quant_method") == QUANT_METHOD:
+        method = (config.get("quantization_config") or {}).get("quant_method")
+        if method == QUANT_METHOD or (method == STANDARD and not compressed):
             raise ModelError(f"'{source}' is quantized already: give the full-precision model")
         return model_type
     from transformers import AutoConfig

@@ -20,6 +20,7 @@ from qvlm.artefacts import ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats, SiteStats
 from qvlm.observe.collectors import ErrorCollector, PairCollector, TailCollector
+from qvlm.observe.heads import share_heads
 from qvlm.observe.hooks import watch_inputs
 from qvlm.schemes import Recipe
 
@@ -56,6 +57,8 @@ def observe(
         _forward(model, model_map, batch, partial(tails.see, batch))
         progress(done, total)
     ranges = tails.ranges()
+    if recipe.calibration.share_heads:
+        ranges = share_heads(ranges, model, model_map)
     errors = ErrorCollector(schemes, ranges, recipe.search.lp_norm)
     pairs = PairCollector(model_map, schemes, tails.extremes())
 

@@ -18,6 +18,7 @@ from qvlm.artefacts.store import atomic_directory, read_json, write_json
 from qvlm.data import Sample, open_source
 from qvlm.errors import DataError, QvlmError
 from qvlm.evaluation.speed import time_answers, weight_bytes
+from qvlm.export.standard.read import is_standard, read_standard
 from qvlm.models.load import resolve
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
@@ -48,7 +49,8 @@ def bench(
 
     Args:
         models: full-precision models, which run in float32 and bfloat16, and run directories of
-            `quantize`, which run simulated and in integers.
+            `quantize`, which run simulated and in integers; compressed-tensors checkpoints run
+            simulated, by Transformers.
         output: directory for `speed.json`, `speed.md` and plots; None writes nothing.
         data: source of the question; its first sample with an image is asked.
         split: which of its splits.
@@ -97,13 +99,20 @@ def _contenders(
     models: Sequence[str | Path], forms: Sequence[Form]
 ) -> Iterator[tuple[str | Path, Form]]:
     for model in models:
-        fitting = QUANTIZED if is_quantized(Path(model)) else FLOATING
+        fitting = _forms_of(Path(str(model)))
         chosen = [form for form in fitting if form in forms]
         if not chosen:
             raise QvlmError(f"'{model}' runs in {' or '.join(fitting)}: none of these is asked for")
         resolve(model)
         for form in chosen:
             yield model, form
+
+
+def _forms_of(path: Path) -> tuple[Form, ...]:
+    """In what a model can run; compressed-tensors through Transformers, which simulates."""
+    if is_standard(path):
+        return ("simulated",)
+    return QUANTIZED if is_quantized(path) else FLOATING
 
 
 def _question(data: str, split: str) -> Sample:
@@ -170,6 +179,9 @@ def _measure(
 
 def _scheme(run: Path) -> str:
     """Bits of the language model, whose layers come last."""
+    if is_standard(run):
+        stored = read_standard(run).layers[-1]
+        return f"W{stored.weight_bits}A{stored.activations.bits}"
     layer = read_json(run / "result.json", Result).layers[-1]
     return f"W{layer.weight_bits}A{layer.activation_bits}"
 

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from qvlm.errors import QvlmError, nearest
+from qvlm.export.standard.read import is_standard, read_standard
 from qvlm.models import load_model
 from qvlm.models.experts import split_experts
 from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
+from qvlm.runtime.kernels.choose import Choice
 from qvlm.runtime.kernels.gpu import usable_device
 from qvlm.runtime.load import is_quantized, load_quantized
+
+THROUGH_TRANSFORMERS = Choice("Transformers", "compressed-tensors, simulated in floating point")
 
 
 def load(
@@ -27,8 +31,8 @@ def load(
     """Loads a model and its processor; `model.generate` works as in Transformers.
 
     Args:
-        model: a run directory of `quantize`, or any model that `quantize` takes (which is
-            then loaded in full precision).
+        model: a run directory of `quantize`; a compressed-tensors checkpoint, which Transformers
+            runs, simulated; or any model that `quantize` takes, in full precision.
         arithmetic: of a quantized model: `integer`, or `simulated` for the same numbers from
             float products.
         allow_fallback: run layers that no kernel supports by the slow PyTorch definition, instead
@@ -59,5 +63,17 @@ def load(
             prepare=split_experts,
         )
         return quantized, read_processor(directory)
-    loaded = load_model(model, adapter=adapter, trust_remote_code=trust_remote_code)
+    standard = read_standard(directory) if is_standard(directory) else None
+    loaded = load_model(
+        model,
+        adapter=adapter,
+        trust_remote_code=trust_remote_code,
+        compressed=standard is not None,
+    )
+    if standard is not None:
+        recorded: Any = loaded.model
+        # By itself it would wait for a forward of the whole model, but `generate` begins with the
+        # vision tower.
+        recorded.hf_quantizer.compressor.decompress_model(recorded)
+        recorded.qvlm_kernels = {layer.path: THROUGH_TRANSFORMERS for layer in standard.layers}
     return loaded.model.to(place), loaded.processor

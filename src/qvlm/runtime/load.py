@@ -87,11 +87,11 @@ def load_quantized(
 
     index = read_index(directory)
     tensors = read_tensors(directory / WEIGHTS_NAME)
-    model = _empty_model(directory)
+    model = empty_model(directory)
     prepare(model)
     choices: dict[str, Choice] = {}
     for layer in index.layers:
-        parameters = _take_parameters(tensors, layer)
+        parameters = take_parameters(tensors, layer)
         choice = (
             Choice(DEFINITION, "simulated arithmetic")
             if arithmetic == "simulated"
@@ -128,8 +128,12 @@ def _read_config(directory: Path) -> dict[str, Any]:
     return values
 
 
-def _empty_model(directory: Path) -> nn.Module:
-    """The architecture that config.json describes, without memory for its parameters."""
+def empty_model(directory: Path) -> nn.Module:
+    """Returns the architecture that config.json describes, without memory for its parameters.
+
+    Raises:
+        ArtefactError: there is no config.json, or it describes no model that can be built.
+    """
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -154,7 +158,12 @@ def _put(model: nn.Module, path: str, module: nn.Module) -> None:
         raise ArtefactError(f"the model of the checkpoint has no layer '{path}'") from error
 
 
-def _take_parameters(tensors: Tensors, layer: QuantizedLayer) -> LinearParameters:
+def take_parameters(tensors: Tensors, layer: QuantizedLayer) -> LinearParameters:
+    """Takes a layer's tensors out of a native checkpoint's; those of its site stay.
+
+    Raises:
+        ArtefactError: one is missing, or has another shape or type than the index says.
+    """
     levels, scale, zero_point = weight_names(layer.path)
     groups = layer.in_features // layer.group_size
     row_bytes = -(-layer.in_features * layer.weight_bits // 8)
