@@ -90,7 +90,9 @@ SCHEMES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
     ),
     "a look per site": ("w4a4-static", ("rounding.passes=site",)),
-    "quantized head": ("w4a4-static", ("lm_head.weights.rounding=gptq", "lm_head.activations.bits=8")),
+    "quantized head": (
+        "w4a4-static", ("lm_head.weights.rounding=gptq", "lm_head.activations.bits=8"),
+    ),
 }  # fmt: skip
 
 

@@ -43,10 +43,6 @@ AllowDifferent = Annotated[
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")
 ]
-AllowFallback = Annotated[
-    bool,
-    typer.Option("--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."),
-]
 
 
 def adapter_override(adapter: str | None) -> list[str]:

@@ -31,7 +31,8 @@ def quantize(
         str,
         typer.Option(
             help="w8a8, w6a6, w4a4, w4a4-static, w4a8, w4a16; for servers w8a8-static, "
-            "w8a8-dynamic, w4a16-symmetric; the paper's letter (paper-w6a6, paper-w4a4); or a YAML file."
+            "w8a8-dynamic, w4a16-symmetric; the paper's letter (paper-w6a6, paper-w4a4); or a "
+            "YAML file."
         ),
     ] = "w4a4",
     calibration: Annotated[

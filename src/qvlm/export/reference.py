@@ -57,7 +57,7 @@ def as_transformers_rounds(model: Any) -> Any:
         if not isinstance(part, QuantizedLinear):
             continue
         activations = part.shape.activations
-        per_token = activations.bits < FLOAT_BITS and not activations.is_static
+        per_token = activations.bits < FLOAT_BITS and activations.granularity == "per_token"
         if per_token and activations.symmetric:
             replace_module(model, path, SymmetricTokens(part))
     return model

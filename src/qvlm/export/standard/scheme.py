@@ -44,6 +44,11 @@ def reason_against(layer: QuantizedLayer) -> str | None:
             "its weights have zero points, which Transformers does not load: quantize with "
             f"{way_out(layer)}"
         )
+    if activations.is_grouped:
+        return (
+            "its input has a range per token and group, which no server computes: quantize with "
+            f"{way_out(layer)}"
+        )
     per_channel = activations.is_static and activations.granularity == "per_channel"
     if not per_channel or activations.symmetric:
         return None
