@@ -9,10 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "analyze", "bench", "evaluate", "load", "quantize", "score"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "analyze",
+    "bench",
+    "evaluate",
+    "load",
+    "quantize",
+    "resume",
+    "score",
+]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, bench, evaluate, load, quantize, score
+    from qvlm.pipeline import analyze, bench, evaluate, load, quantize, resume, score
     from qvlm.schemes import Recipe
 
 _HOMES = {
@@ -22,6 +32,7 @@ _HOMES = {
     "evaluate": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",
+    "resume": "qvlm.pipeline",
     "score": "qvlm.pipeline",
 }
 

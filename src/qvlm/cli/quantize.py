@@ -3,49 +3,59 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from qvlm.cli.interrupts import interrupts
 from qvlm.cli.parameters import Adapter, Overwrite, Set, TrustRemoteCode, adapter_override
+from qvlm.errors import ResumeError
 
 
 def quantize(
     model: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="pico-llava (comes with qvlm), smol-llava (after qvlm reference build "
             "smol-llava), a model directory, or a hub id."
         ),
-    ],
+    ] = None,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="w8a8, w6a6, w4a4, w4a8, w4a16, the paper's letter (paper-w6a6, paper-w4a4), "
-            "or a YAML file."
+            "or a YAML file. [default: w4a4]"
         ),
-    ] = "w4a4",
+    ] = None,
     calibration: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Samples to calibrate on: picoscience, smolqa, or NAME:PATH with scienceqa, "
-            "vqav2, vizwiz, hateful_memes, smolqa or folder. The training split is used."
+            "vqav2, vizwiz, hateful_memes, smolqa or folder. The training split is used. "
+            "[default: picoscience]"
         ),
-    ] = "picoscience",
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Directory to create [default: MODEL-RECIPE].")
     ] = None,
     adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Go on with the interrupted run of this output; everything else is as it began."
+        ),
+    ] = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Quantize an LVLM: observe, partition into blocks, search, round, pack, write.
 
     Writes a directory with the packed checkpoint (qvlm.load reads it), result.json (bits of
     every layer, sizes, seconds), recipe.yaml and the artefacts of every stage. The directory
-    appears complete or not at all.
+    appears complete or not at all; until then, OUTPUT.partial keeps what is finished.
 
     Example: qvlm quantize llava-hf/llava-1.5-7b-hf --recipe w4a4 --calibration
     scienceqa:/data/ScienceQA --output llava-q4
@@ -56,20 +66,42 @@ def quantize(
     from qvlm.cli.progress import progress_display
     from qvlm.report import summary_table
 
-    target = output if output is not None else pipeline.default_output(model, recipe)
+    given = {
+        "MODEL": model, "--recipe": recipe, "--calibration": calibration, "--output": output,
+        "--adapter": adapter, "--set": set_, "--overwrite": overwrite,
+        "--trust-remote-code": trust_remote_code,
+    }  # fmt: skip
+    if resume is not None:
+        _check_alone(given)
+    elif model is None:
+        raise typer.BadParameter("give a MODEL, or an interrupted run with --resume")
     # The table below tells of every warning.
-    with warnings.catch_warnings(), progress_display() as progress:
+    with interrupts(), warnings.catch_warnings(), progress_display() as progress:
         warnings.simplefilter("ignore")
-        result = pipeline.quantize(
-            model,
-            recipe,
-            calibration,
-            target,
-            overrides=adapter_override(adapter) + (set_ or []),
-            overwrite=overwrite,
-            trust_remote_code=trust_remote_code,
-            progress=progress,
-        )
+        if resume is not None:
+            target = pipeline.target_of(resume)
+            result = pipeline.resume(resume, progress=progress)
+        else:
+            target = output or pipeline.default_output(str(model), recipe or "w4a4")
+            result = pipeline.quantize(
+                str(model),
+                recipe or "w4a4",
+                calibration or "picoscience",
+                target,
+                overrides=adapter_override(adapter) + (set_ or []),
+                overwrite=overwrite,
+                trust_remote_code=trust_remote_code,
+                progress=progress,
+            )
     console = Console()
     console.print(summary_table(result))
     console.print(f"checkpoint and result.json: {target}", soft_wrap=True, markup=False)
+
+
+def _check_alone(given: Mapping[str, object]) -> None:
+    """Refuses what an interrupted run has decided already."""
+    for name, value in given.items():
+        if value:
+            raise ResumeError(
+                f"--resume goes on with a run as it began: leave out {name}, or start a new run"
+            )

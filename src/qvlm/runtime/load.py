@@ -17,21 +17,15 @@ from qvlm.artefacts.checkpoint import (
     WEIGHTS_NAME,
     CheckpointIndex,
     QuantizedLayer,
-    site_names,
-    weight_names,
 )
+from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.store import read_json
-from qvlm.artefacts.tensors import read_tensors
 from qvlm.errors import ArtefactError
-from qvlm.numerics.affine import AffineGrid
-from qvlm.numerics.packing import unpack_bits
-from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.kernels.choose import DEFINITION, Choice, choose
 from qvlm.runtime.linear import QuantizedLinear, shape_of
+from qvlm.runtime.packed import unpacked_grid, unpacked_weight
 from qvlm.runtime.parameters import LinearParameters
-
-Tensors = dict[str, torch.Tensor]
 
 
 def is_quantized(directory: Path) -> bool:
@@ -83,12 +77,12 @@ def load_quantized(
     from transformers import GenerationConfig
 
     index = read_index(directory)
-    tensors = read_tensors(directory / WEIGHTS_NAME)
+    file = _File(directory / WEIGHTS_NAME)
     model = _empty_model(directory)
     prepare(model)
     choices: dict[str, Choice] = {}
     for layer in index.layers:
-        parameters = _take_parameters(tensors, layer)
+        parameters = _parameters(file, layer)
         choice = (
             Choice(DEFINITION, "simulated arithmetic")
             if arithmetic == "simulated"
@@ -96,10 +90,7 @@ def load_quantized(
         )
         choices[layer.path] = choice
         _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
-    for layer in index.layers:
-        for name in site_names(layer.site):
-            tensors.pop(name, None)
-    _load_rest(model, tensors, directory)
+    _load_rest(model, file.rest(), directory)
     if (directory / "generation_config.json").is_file():
         settings: Any = model
         settings.generation_config = GenerationConfig.from_pretrained(directory)
@@ -146,67 +137,57 @@ def _put(model: nn.Module, path: str, module: nn.Module) -> None:
         raise ArtefactError(f"the model of the checkpoint has no layer '{path}'") from error
 
 
-def _take_parameters(tensors: Tensors, layer: QuantizedLayer) -> LinearParameters:
-    levels, scale, zero_point = weight_names(layer.path)
-    groups = layer.in_features // layer.group_size
-    row_bytes = -(-layer.in_features * layer.weight_bits // 8)
-    packed = _take(tensors, levels, (layer.out_features, row_bytes), torch.uint8)
-    if layer.symmetric:
-        zeros = torch.full(
-            (layer.out_features, groups), 2 ** (layer.weight_bits - 1), dtype=torch.uint8
-        )
-    else:
-        zero_bytes = -(-groups * layer.weight_bits // 8)
-        zeros = unpack_bits(
-            _take(tensors, zero_point, (layer.out_features, zero_bytes), torch.uint8),
-            layer.weight_bits,
-            groups,
-        )
-    weight = QuantizedWeight(
-        levels=unpack_bits(packed, layer.weight_bits, layer.in_features),
-        scale=_take(tensors, scale, (layer.out_features, groups), torch.bfloat16).float(),
-        zero_point=zeros,
+def _parameters(file: _File, layer: QuantizedLayer) -> LinearParameters:
+    weight = unpacked_weight(
+        layer.path,
+        file.read,
+        (layer.out_features, layer.in_features),
         bits=layer.weight_bits,
         group_size=layer.group_size,
         symmetric=layer.symmetric,
     )
-    bias = tensors.pop(f"{layer.path}.bias", None)
-    return LinearParameters(
-        weight, None if bias is None else bias.float(), layer.activations, _grid(tensors, layer)
-    )
+    grid = None
+    if layer.is_static:
+        width = 1 if layer.activations.granularity == "per_tensor" else layer.in_features
+        grid = unpacked_grid(layer.site, file.read, width, layer.activations.bits)
+    bias = file.read_if_there(f"{layer.path}.bias")
+    return LinearParameters(weight, bias, layer.activations, grid)
 
 
-def _grid(tensors: Tensors, layer: QuantizedLayer) -> AffineGrid | None:
-    if not layer.is_static:
-        return None
-    scale, zero_point = site_names(layer.site)
-    width = 1 if layer.activations.granularity == "per_tensor" else layer.in_features
-    # Linears of one site share these tensors, so they are read and not taken.
-    return AffineGrid(
-        scale=_read(tensors, scale, (width,), torch.float32),
-        zero_point=_read(tensors, zero_point, (width,), torch.uint8).float(),
-        levels=2**layer.activations.bits,
-    )
+class _File:
+    """The weights file, read tensor by tensor, with what has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._tensors = LazyTensors(path)
+        self._read: set[str] = set()
+
+    def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor that has to be there."""
+        if name not in self._tensors:
+            raise ArtefactError(f"the checkpoint lacks tensor '{name}': it is incomplete")
+        tensor = self._tensors[name]
+        if tuple(tensor.shape) != shape:
+            raise ArtefactError(
+                f"tensor '{name}' has shape {tuple(tensor.shape)}, expected {shape}"
+            )
+        if tensor.dtype != dtype:
+            raise ArtefactError(f"tensor '{name}' has type {tensor.dtype}, expected {dtype}")
+        self._read.add(name)
+        return tensor
+
+    def read_if_there(self, name: str) -> torch.Tensor | None:
+        """A tensor that may be missing, in float32."""
+        if name not in self._tensors:
+            return None
+        self._read.add(name)
+        return self._tensors[name].float()
+
+    def rest(self) -> dict[str, torch.Tensor]:
+        """What has not been read."""
+        return {name: self._tensors[name] for name in self._tensors if name not in self._read}
 
 
-def _take(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    _read(tensors, name, shape, dtype)
-    return tensors.pop(name)
-
-
-def _read(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    if name not in tensors:
-        raise ArtefactError(f"the checkpoint lacks tensor '{name}': it is incomplete")
-    if tuple(tensors[name].shape) != shape:
-        raise ArtefactError(
-            f"tensor '{name}' has shape {tuple(tensors[name].shape)}, expected {shape}"
-        )
-    if tensors[name].dtype != dtype:
-        raise ArtefactError(f"tensor '{name}' has type {tensors[name].dtype}, expected {dtype}")
-    return tensors[name]
-
-
-def _load_rest(model: Any, tensors: Tensors, directory: Path) -> None:
+def _load_rest(model: Any, tensors: dict[str, torch.Tensor], directory: Path) -> None:
     """Loads what stayed in floating point, and checks that nothing is left over or missing."""
     try:
         result = model.load_state_dict(tensors, strict=False, assign=True)

@@ -9,6 +9,7 @@ import torch
 
 from qvlm.artefacts import BlockPlan, ClipPlan, GuardOutcome
 from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.steps import InMemory, Steps
 from qvlm.models.replay import catch_inputs, layers_caught
 from qvlm.search.guard import Guard
 from qvlm.search.install import Installer
@@ -27,6 +28,7 @@ def search(
     batches: Sequence[Batch],
     guard_batches: Sequence[Batch] = (),
     progress: Progress = lambda done, total: None,
+    steps: Steps | None = None,
 ) -> ClipPlan:
     """Chooses every static site's percentile and leaves the model quantized so.
 
@@ -38,6 +40,7 @@ def search(
         batches: samples that the losses are computed on.
         guard_batches: other samples, which have the last word; without them there is no guard.
         progress: told how many blocks are done.
+        steps: keep finished blocks; by default nothing is kept.
     """
     begin = time.perf_counter()
     model, model_map = installer.model, installer.model_map
@@ -51,6 +54,7 @@ def search(
         start=start,
         batches=batches,
         weights=TokenWeights(settings.token_weights, model, model_map.towers, batches),
+        steps=InMemory() if steps is None else steps,
     )
     state.layer_forwards += state.weights.forward_equivalents * state.layers
     towers = model_map.quantized_towers
