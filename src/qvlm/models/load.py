@@ -16,7 +16,9 @@ from qvlm.artefacts.checkpoint import QUANT_METHOD
 from qvlm.errors import ModelError, WeightsError
 from qvlm.models.experts import split_experts
 from qvlm.models.processor import read_processor
+from qvlm.models.reader import first_dtype
 from qvlm.models.registry import adapter_for
+from qvlm.models.streamed import stream_model
 from qvlm.reference import cache_directory, pico_llava_path
 
 BUNDLED = "pico-llava"
@@ -43,7 +45,11 @@ class LoadedModel:
 
 
 def load_model(
-    name: str | Path, *, adapter: str = "auto", trust_remote_code: bool = False
+    name: str | Path,
+    *,
+    adapter: str = "auto",
+    trust_remote_code: bool = False,
+    streamed: bool = False,
 ) -> LoadedModel:
     """Loads a model and its processor; fused experts become linears.
 
@@ -51,6 +57,7 @@ def load_model(
         name: `pico-llava`, `smol-llava`, a directory or a hub id.
         adapter: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
+        streamed: leave the layers on disk until they are used, see `models.streamed`.
 
     Raises:
         ModelError: it does not exist, is not an LVLM with an adapter, has no safetensors
@@ -58,10 +65,14 @@ def load_model(
         WeightsError: a weight is NaN or infinite.
     """
     source = resolve(name)
-    adapter_for(_model_type(source, trust_remote_code), adapter)
-    model = _read_weights(source, trust_remote_code)
-    split_experts(model)
-    check_finite(model)
+    known = adapter_for(_model_type(source, trust_remote_code), adapter)
+    if streamed:
+        skeleton = _skeleton(source, trust_remote_code)
+        model = stream_model(directory_of(source), skeleton, known)
+    else:
+        model = _read_weights(source, trust_remote_code)
+        split_experts(model)
+        check_finite(model)
     processor = read_processor(source, trust_remote_code)
     return LoadedModel(model, processor, str(name), directory_of(source))
 
@@ -168,6 +179,22 @@ def _read_weights(source: str | Path, trust_remote_code: bool) -> nn.Module:
         )
     loaded: nn.Module = model.eval()
     return loaded
+
+
+def _skeleton(source: str | Path, trust_remote_code: bool) -> Any:
+    """The model without memory for its parameters, in its stored type."""
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        dtype = config.dtype or first_dtype(directory_of(source))
+        with init_empty_weights(include_buffers=False):
+            return AutoModelForImageTextToText.from_config(
+                config, dtype=dtype, trust_remote_code=trust_remote_code
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot load model '{source}': {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -22,6 +22,9 @@ class Holdable(Protocol):
     def release(self) -> None:
         """Lets go of them, once nobody else holds them."""
 
+    def read(self, name: str) -> torch.Tensor:
+        """One parameter by its name in the layer."""
+
     def park(self, covered: Collection[str], fill: Action, empty: Action) -> None:
         """From now on leaves some parameters to others.
 
@@ -46,7 +49,14 @@ def stored(model: nn.Module, name: str) -> torch.Tensor:
     """Returns a tensor of the model's state dictionary, read if it is not in memory."""
     path, _, leaf = name.rpartition(".")
     tensor: torch.Tensor = getattr(model.get_submodule(path), leaf)
-    return tensor.detach()
+    if not tensor.is_meta:
+        return tensor.detach()
+    parts = path.split(".")
+    for length in range(len(parts), 0, -1):
+        weights = holdable(model, ".".join(parts[:length]))
+        if weights is not None:
+            return weights.read(".".join([*parts[length:], leaf]))
+    raise RuntimeError(f"'{name}' is nowhere to be read from")
 
 
 @contextmanager

@@ -40,7 +40,12 @@ def ingredients_of(
 
 
 def request_of(
-    model: str | Path, recipe: Recipe, calibration: str, overwrite: bool, trust_remote_code: bool
+    model: str | Path,
+    recipe: Recipe,
+    calibration: str,
+    overwrite: bool,
+    memory: int | None,
+    trust_remote_code: bool,
 ) -> dict[str, Any]:
     """Returns what starts the same run again, as JSON can say it."""
     return {
@@ -48,6 +53,7 @@ def request_of(
         "recipe": recipe.model_dump(mode="json"),
         "calibration": calibration,
         "overwrite": overwrite,
+        "memory": memory,
         "trust_remote_code": trust_remote_code,
         "directory": str(Path.cwd()),
     }

@@ -38,9 +38,10 @@ from qvlm.pipeline.ingredients import ingredients_of, request_of
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.pack import pack_layers
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.streaming import check_streamable
 from qvlm.pipeline.vision import train_vision, write_vision
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
-from qvlm.search import Installer, round_model, rounded_towers, search
+from qvlm.search import Installer, round_model, rounded_towers, search, unsearched
 
 CALIBRATION_SPLIT = "train"
 ARTEFACTS = "artefacts"
@@ -56,6 +57,7 @@ def quantize(
     overrides: Sequence[str] = (),
     overwrite: bool = False,
     resume: bool = False,
+    memory: int | None = None,
     trust_remote_code: bool = False,
     progress: Progress = silent,
 ) -> Result:
@@ -73,6 +75,8 @@ def quantize(
         overrides: `field=value` changes of the recipe.
         overwrite: replace an existing output, and drop what an interrupted run finished.
         resume: go on with an interrupted run of the same output.
+        memory: bytes that the run may use; layers then stay on disk until they are used. The
+            written bytes are the same. None loads the model whole.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far each stage is.
 
@@ -81,6 +85,8 @@ def quantize(
         ResumeError: something that decides the outcome is not what the interrupted run began with.
     """
     settings = load_recipe(recipe, overrides)
+    if memory is not None:
+        check_streamable(settings)
     target = Path(output) if output is not None else default_output(model, settings.name)
     run = Costs(progress)
     with (
@@ -91,14 +97,17 @@ def quantize(
         torch.manual_seed(settings.seed)
         with run.timed("load"):
             loaded = load_model(
-                model, adapter=settings.adapter, trust_remote_code=trust_remote_code
+                model,
+                adapter=settings.adapter,
+                trust_remote_code=trust_remote_code,
+                streamed=memory is not None,
             )
             model_map = describe(loaded.model, settings)
             used, guard = _calibration(calibration, settings)
             batches = _batches(used, loaded, settings)
             guard_batches = _batches(guard, loaded, settings) if guard else []
             work.agree(
-                request_of(model, settings, calibration, overwrite, trust_remote_code),
+                request_of(model, settings, calibration, overwrite, memory, trust_remote_code),
                 ingredients_of(
                     loaded.directory, settings, {"calibration": batches, "guard": guard_batches}
                 ),
@@ -221,6 +230,10 @@ def _search(
     run: Costs,
     steps: Steps,
 ) -> ClipPlan:
+    if installer.recipe.search.strategy == "none":
+        clips = unsearched(installer)
+        run.add("search", clips)
+        return clips
     tell = partial(run.progress, "search")
     clips = search(installer, plan, batches, guard_batches, tell, steps)
     run.add("search", clips)

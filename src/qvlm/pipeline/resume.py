@@ -38,6 +38,7 @@ def resume(directory: str | Path, *, progress: Progress = silent) -> Result:
         target,
         overwrite=request["overwrite"],
         resume=True,
+        memory=request["memory"],
         trust_remote_code=request["trust_remote_code"],
         progress=progress,
     )

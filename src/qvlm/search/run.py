@@ -47,7 +47,9 @@ def search(
     settings = installer.recipe.search
     start = start_indices(installer.stats, settings.start)
     if settings.strategy == "none":
-        return _unsearched(installer, start)
+        clips = unsearched(installer)
+        installer.install_plan(clips)
+        return clips
     guard = Guard(model, guard_batches) if guard_batches else None
     state = SearchState(
         installer=installer,
@@ -78,16 +80,15 @@ def search(
     )
 
 
-def _unsearched(installer: Installer, start: Indices) -> ClipPlan:
-    begin = time.perf_counter()
-    for site in installer.model_map.sites:
-        installer.install(site, start.get(site.name))
+def unsearched(installer: Installer) -> ClipPlan:
+    """Returns the plan that a search would start from; no layer is run or changed."""
+    start = start_indices(installer.stats, installer.recipe.search.start)
     return ClipPlan(
         percentiles=_values(installer, start),
         blocks=(),
         guard=None,
         forward_equivalents=0.0,
-        seconds=time.perf_counter() - begin,
+        seconds=0.0,
     )
 
 
