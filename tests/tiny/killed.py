@@ -2,8 +2,9 @@
 
     python killed.py MODEL DATA FOLDER JSON-OF-OVERRIDES POINT...
 
-Forks a process per run, so that the libraries are imported once. A point `12` is a run killed at its
-12th event and then resumed; `12,3` is killed again 3 events after it was resumed; `0` is never killed.
+Forks a process per run, so that the libraries are imported once. The point `0` is a run that is not
+killed, and comes first; `0.2` is killed after a fifth of that run's events and then resumed;
+`0.2,0.1` is killed again when it is resumed, after a tenth as many events.
 Writes a line of JSON per point: what was there after every kill, and how often work was begun.
 """
 
@@ -21,6 +22,7 @@ import torch
 
 import qvlm
 from qvlm.artefacts import journal, tensors, workspace
+from qvlm.errors import QvlmError
 from qvlm.observe.tower import TowerObserver
 from qvlm.search import round_tower, tower
 
@@ -67,13 +69,15 @@ def child(fatal: int, folder: Path, start: Callable[[], Any]) -> tuple[bool, int
         events.around(TowerObserver, "_observe", WORK)
         events.around(round_tower, "_round_layer", WORK)
         events.around(tower, "_choose", WORK)
+        status = 1
         try:
             start()
-        except BaseException as error:
+            os.write(writer, str(events.count).encode())
+            status = 0
+        except QvlmError as error:
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
-            os._exit(1)
-        os.write(writer, str(events.count).encode())
-        os._exit(0)
+        finally:
+            os._exit(status)
     os.close(writer)
     _, status = os.waitpid(process, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
@@ -82,7 +86,9 @@ def child(fatal: int, folder: Path, start: Callable[[], Any]) -> tuple[bool, int
         return os.WIFEXITED(status), int(pipe.read() or 0)
 
 
-def trial(model: str, data: str, folder: Path, overrides: list[str], point: str) -> dict[str, Any]:
+def trial(
+    model: str, data: str, folder: Path, overrides: list[str], point: str, whole: int
+) -> dict[str, Any]:
     """One run with its kills; what was seen on the way."""
     seen, events = [], 0
 
@@ -92,7 +98,7 @@ def trial(model: str, data: str, folder: Path, overrides: list[str], point: str)
     def go_on() -> None:
         qvlm.resume(folder)
 
-    for fatal in [*map(int, point.split(",")), 0]:
+    for fatal in [*(round(float(part) * whole) for part in point.split(",")), 0]:
         steps = folder.with_name(f"{folder.name}.partial") / "steps" / journal.LOG_NAME
         begun = steps.is_file() and steps.stat().st_size
         lived, events = child(fatal, folder, go_on if begun or folder.is_dir() else begin)
@@ -112,8 +118,11 @@ def trial(model: str, data: str, folder: Path, overrides: list[str], point: str)
 def main() -> None:
     torch.set_num_threads(1)
     model, data, folder, overrides, *points = sys.argv[1:]
+    whole = 0
     for index, point in enumerate(points):
-        found = trial(model, data, Path(folder) / f"run{index}", json.loads(overrides), point)
+        output = Path(folder) / f"run{index}"
+        found = trial(model, data, output, json.loads(overrides), point, whole)
+        whole = whole or found["events"]
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
 

@@ -51,8 +51,10 @@ class Journal:
 
     def recall(self, name: str) -> Step | None:
         """A finished step, or None where it has to be done (again)."""
+        new = name not in self._checked
         if not self._is_whole(name):
             return None
+        self.recalled += new
         tensors = LazyTensors(self._file(name))
         return Step(json.loads(tensors.metadata[_INFO]), tensors)
 
@@ -106,7 +108,6 @@ class Journal:
                 self.drop(name)
                 return False
         self._checked.add(name)
-        self.recalled += 1
         return True
 
     def _write(

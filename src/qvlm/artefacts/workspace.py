@@ -180,7 +180,7 @@ def read_manifest(target: Path) -> dict[str, Any]:
 
 
 def _check_unchanged(target: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for kind in sorted({*before, *now}):
+    for kind in now:
         old, new = before.get(kind, {}), now.get(kind, {})
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):

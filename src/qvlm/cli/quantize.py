@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from qvlm.cli.interrupts import interrupts
-from qvlm.cli.parameters import Adapter, Overwrite, Set, TrustRemoteCode, adapter_override
+from qvlm.cli.parameters import (
+    Adapter,
+    Memory,
+    Overwrite,
+    Set,
+    TrustRemoteCode,
+    adapter_override,
+    memory_bytes,
+)
 from qvlm.errors import ResumeError
 
 
@@ -49,6 +57,7 @@ def quantize(
             help="Go on with the interrupted run of this output; everything else is as it began."
         ),
     ] = None,
+    memory: Memory = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Quantize an LVLM: observe, partition into blocks, search, round, pack, write.
@@ -69,7 +78,7 @@ def quantize(
     given = {
         "MODEL": model, "--recipe": recipe, "--calibration": calibration, "--output": output,
         "--adapter": adapter, "--set": set_, "--overwrite": overwrite,
-        "--trust-remote-code": trust_remote_code,
+        "--trust-remote-code": trust_remote_code, "--memory": memory,
     }  # fmt: skip
     if resume is not None:
         _check_alone(given)
@@ -90,6 +99,7 @@ def quantize(
                 target,
                 overrides=adapter_override(adapter) + (set_ or []),
                 overwrite=overwrite,
+                memory=memory_bytes(memory),
                 trust_remote_code=trust_remote_code,
                 progress=progress,
             )

@@ -32,8 +32,8 @@ def ingredients_of(
     """
     files = sorted(path for path in directory.iterdir() if path.suffix in _MODEL_FILES)
     return {
-        "model file": {path.name: file_checksum(path) for path in files if path.is_file()},
         "recipe field": recipe.model_dump(mode="json"),
+        "model file": {path.name: file_checksum(path) for path in files if path.is_file()},
         "data": {f"{use} samples": _batches_checksum(part) for use, part in batches.items()},
         "version": {"qvlm": __version__, **machine.versions()},
     }
