@@ -58,6 +58,13 @@ def quantize(
         ),
     ] = None,
     memory: Memory = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what memory, disk and time the run would take on this machine, and end.",
+        ),
+    ] = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Quantize an LVLM: observe, partition into blocks, search, round, pack, write.
@@ -73,17 +80,29 @@ def quantize(
 
     from qvlm import pipeline
     from qvlm.cli.progress import progress_display
-    from qvlm.report import summary_table
+    from qvlm.report import estimate_table, summary_table
 
     given = {
         "MODEL": model, "--recipe": recipe, "--calibration": calibration, "--output": output,
         "--adapter": adapter, "--set": set_, "--overwrite": overwrite,
         "--trust-remote-code": trust_remote_code, "--memory": memory,
+        "--dry-run": dry_run,
     }  # fmt: skip
     if resume is not None:
         _check_alone(given)
     elif model is None:
         raise typer.BadParameter("give a MODEL, or an interrupted run with --resume")
+    if dry_run:
+        expected = pipeline.estimate(
+            str(model),
+            recipe or "w4a4",
+            calibration or "picoscience",
+            overrides=adapter_override(adapter) + (set_ or []),
+            memory=memory_bytes(memory),
+            trust_remote_code=trust_remote_code,
+        )
+        Console().print(estimate_table(expected))
+        return
     # The table below tells of every warning.
     with interrupts(), warnings.catch_warnings(), progress_display() as progress:
         warnings.simplefilter("ignore")

@@ -77,6 +77,19 @@ def load_model(
     return LoadedModel(model, processor, str(name), directory_of(source))
 
 
+def load_empty(
+    name: str | Path, *, adapter: str = "auto", trust_remote_code: bool = False
+) -> LoadedModel:
+    """As `load_model`, but without memory for the parameters: for what depends on shapes alone."""
+    source = resolve(name)
+    adapter_for(_model_type(source, trust_remote_code), adapter)
+    model = _skeleton(source, trust_remote_code)
+    split_experts(model)
+    model.tie_weights()
+    processor = read_processor(source, trust_remote_code)
+    return LoadedModel(model, processor, str(name), directory_of(source))
+
+
 def resolve(name: str | Path) -> str | Path:
     """Turns what the user wrote into a directory or a hub id.
 

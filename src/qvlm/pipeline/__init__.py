@@ -7,6 +7,7 @@ from qvlm.artefacts.workspace import target_of
 from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.bench import FORMS, bench
 from qvlm.pipeline.compare import compare
+from qvlm.pipeline.estimate import estimate
 from qvlm.pipeline.evaluate import evaluate, is_first_process
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
@@ -19,6 +20,7 @@ __all__ = [
     "bench",
     "compare",
     "default_output",
+    "estimate",
     "evaluate",
     "is_first_process",
     "load",

@@ -25,8 +25,6 @@ from qvlm.artefacts.steps import Steps
 from qvlm.artefacts.store import write_json
 from qvlm.artefacts.tensors import write_stats
 from qvlm.artefacts.workspace import workspace
-from qvlm.data import Sample, choose, open_source, split_guard
-from qvlm.data.batches import calibration_batches
 from qvlm.export.checkpoint import write_checkpoint
 from qvlm.export.pack import Packed
 from qvlm.models import LoadedModel, describe, load_model
@@ -35,15 +33,16 @@ from qvlm.partition import plan_blocks
 from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.ingredients import ingredients_of, request_of
+from qvlm.pipeline.needs import Work, check_memory, resident_bytes
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.pack import pack_layers
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.pipeline.streaming import check_streamable
 from qvlm.pipeline.vision import train_vision, write_vision
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
 from qvlm.search import Installer, round_model, rounded_towers, search, unsearched
 
-CALIBRATION_SPLIT = "train"
 ARTEFACTS = "artefacts"
 """Folder, in a run directory, of what each stage made."""
 
@@ -86,9 +85,9 @@ def quantize(
     """
     settings = load_recipe(recipe, overrides)
     if memory is not None:
-        check_streamable(settings)
+        check_streamable(settings, "leave out --memory")
     target = Path(output) if output is not None else default_output(model, settings.name)
-    run = Costs(progress)
+    run, base = Costs(progress), resident_bytes()
     with (
         recorded_warnings() as caught,
         workspace(target, overwrite=overwrite, resume=resume) as work,
@@ -103,9 +102,11 @@ def quantize(
                 streamed=memory is not None,
             )
             model_map = describe(loaded.model, settings)
-            used, guard = _calibration(calibration, settings)
-            batches = _batches(used, loaded, settings)
-            guard_batches = _batches(guard, loaded, settings) if guard else []
+            used, guard = calibration_samples(calibration, settings)
+            batches = sample_batches(used, loaded, settings)
+            guard_batches = sample_batches(guard, loaded, settings) if guard else []
+            if memory is not None:
+                check_memory(Work(loaded.model, model_map, settings, batches), memory, base)
             work.agree(
                 request_of(model, settings, calibration, overwrite, memory, trust_remote_code),
                 ingredients_of(
@@ -175,20 +176,6 @@ def facts_of(packed: Packed, checkpoint_bytes: int) -> dict[str, Any]:
             checkpoint_bytes=checkpoint_bytes,
         ),
     }
-
-
-def _calibration(spec: str, recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
-    """Chooses calibration samples and keeps the guard's apart."""
-    samples = open_source(spec, CALIBRATION_SPLIT)
-    chosen = choose(samples, recipe.calibration.samples, recipe.seed)
-    return split_guard(chosen, recipe.guard_fraction, recipe.seed)
-
-
-def _batches(samples: list[Sample], loaded: LoadedModel, recipe: Recipe) -> list[Batch]:
-    settings = recipe.calibration
-    return calibration_batches(
-        samples, loaded.processor, settings.batch_size, settings.max_image_pixels
-    )
 
 
 def _look(

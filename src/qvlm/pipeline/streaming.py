@@ -6,8 +6,13 @@ from qvlm.errors import RecipeError
 from qvlm.schemes import Recipe
 
 
-def check_streamable(recipe: Recipe) -> None:
-    """Raises RecipeError where a recipe needs the whole model in memory, naming what does."""
+def check_streamable(recipe: Recipe, advice: str) -> None:
+    """Raises RecipeError where a recipe needs the whole model in memory, naming what does.
+
+    Args:
+        recipe: the recipe.
+        advice: what else to do than to change it.
+    """
     needs = {
         f"search.strategy={recipe.search.strategy}": recipe.search.strategy != "none",
         "vision_optimization": recipe.vision_optimization is not None,
@@ -18,5 +23,5 @@ def check_streamable(recipe: Recipe) -> None:
     for name, needed in needs.items():
         if needed:
             raise RecipeError(
-                f"{name} needs the whole model in memory: leave out --memory, or change the recipe"
+                f"{name} needs the whole model in memory: {advice}, or change the recipe"
             )
