@@ -130,7 +130,7 @@ def test_a_disk_that_fills_up_at_the_result(stops_quantizing, monkeypatch):
     assert "no space left for output" in stops_quantizing("--set", NO_SEARCH)
 
 
-def test_a_disk_that_is_really_full(stops_quantizing, tmp_path):
+def test_a_disk_that_is_really_full(stops_quantizing, qvlm, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
@@ -140,6 +140,9 @@ def test_a_disk_that_is_really_full(stops_quantizing, tmp_path):
         line = stops_quantizing("--set", NO_SEARCH, output=disk / "out")
         assert "no space left for output" in line
         assert not (disk / "out").exists()
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+        assert qvlm("quantize", "--resume", disk / "out").code == 0
+        assert [path.name for path in disk.iterdir()] == ["out"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

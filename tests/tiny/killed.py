@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-import qvlm
+from qvlm import pipeline  # once, before the forks
 from qvlm.artefacts import journal, tensors, workspace
 from qvlm.errors import QvlmError
 from qvlm.observe.tower import TowerObserver
@@ -93,10 +93,10 @@ def trial(
     seen, events = [], 0
 
     def begin() -> None:
-        qvlm.quantize(model, "w4a4", data, folder, overrides=overrides)
+        pipeline.quantize(model, "w4a4", data, folder, overrides=overrides)
 
     def go_on() -> None:
-        qvlm.resume(folder)
+        pipeline.resume(folder)
 
     for fatal in [*(round(float(part) * whole) for part in point.split(",")), 0]:
         steps = folder.with_name(f"{folder.name}.partial") / "steps" / journal.LOG_NAME
