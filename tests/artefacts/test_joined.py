@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from qvlm.artefacts import lazy
 from qvlm.artefacts.joined import DTYPES, Source, write_joined
 from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.tensors import write_tensors
@@ -33,3 +35,10 @@ def test_the_same_bytes_as_the_library(tmp_path: Path) -> None:
         assert read[name].data_ptr() % 64 == 0 or not tensor.numel()
         source = read.source(name)
         assert (source.dtype, source.shape) == (tensor.dtype, tuple(tensor.shape))
+
+
+def test_large_tensors_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = torch.randn(37, 5)
+    write_tensors(tmp_path / "file", {"x": tensor}, {})
+    monkeypatch.setattr(lazy, "_PIECE", 64)
+    assert torch.equal(LazyTensors(tmp_path / "file")["x"], tensor)

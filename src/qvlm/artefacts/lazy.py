@@ -12,6 +12,9 @@ from safetensors import SafetensorError, safe_open
 from qvlm.artefacts.joined import DTYPES, Source
 from qvlm.errors import ArtefactError
 
+_PIECE = 1 << 24
+"""Bytes that are read at a time."""
+
 
 class LazyTensors(Mapping[str, torch.Tensor]):
     """Name -> tensor, in memory of its own.
@@ -50,11 +53,23 @@ class LazyTensors(Mapping[str, torch.Tensor]):
         if name not in self._known:
             raise KeyError(name)
         try:
-            tensor: torch.Tensor = self._file.get_tensor(name)
+            return self._read(name)
         except (SafetensorError, OSError) as error:
             raise ArtefactError(f"'{self._path}' is damaged: {error}") from error
-        # Sums depend on how memory is aligned; PyTorch's own always is alike.
-        return tensor.clone()
+
+    def _read(self, name: str) -> torch.Tensor:
+        """The tensor in PyTorch's own memory: sums depend on how memory is aligned."""
+        source = self.source(name)
+        if not source.shape or source.nbytes <= _PIECE:
+            tensor: torch.Tensor = self._file.get_tensor(name)
+            return tensor.clone()
+        # In pieces, so that a large tensor is not there twice.
+        whole = torch.empty(source.shape, dtype=source.dtype)
+        part = self._file.get_slice(name)
+        rows = max(1, _PIECE * source.shape[0] // source.nbytes)
+        for start in range(0, source.shape[0], rows):
+            whole[start : start + rows] = part[start : start + rows]
+        return whole
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -52,6 +52,10 @@ def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
         with clear_os_errors(target):
             yield work
             publish(work, target)
+    except BaseException as error:
+        # What the body could have gone on with lies in `work`.
+        error.__dict__.pop("resume_hint", None)
+        raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
         remove_empty(made)

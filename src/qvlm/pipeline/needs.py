@@ -103,8 +103,7 @@ def memory_needed(work: Work, streamed: bool, base: int) -> int:
     )
     total = parameter_bytes(work.model)
     if streamed:
-        on_disk = [path for tower in work.model_map.towers for path in tower.layers]
-        return base + total - sum(work.layer_bytes(path) for path in on_disk) + peak
+        return base + _outside_layers(work) + peak
     # Simulated linears in float32 take the place of every quantized one, levels are kept beside.
     return base + total + 5 * work.weights(work.model_map.sites) + peak
 
@@ -129,6 +128,14 @@ def disk_needed(work: Work) -> int:
         for tower in work.model_map.quantized_towers
     )
     return 2 * packed + floats + 2 * rows
+
+
+def _outside_layers(work: Work) -> int:
+    """Bytes of the parameters that are in no layer, or are tied to one that is not."""
+    layers = tuple(f"{path}." for tower in work.model_map.towers for path in tower.layers)
+    named = work.model.named_parameters(remove_duplicate=False)
+    outside = {id(p): p for name, p in named if not name.startswith(layers)}
+    return sum(p.numel() * p.element_size() for p in outside.values())
 
 
 def _layer_needs(work: Work, tower: Tower, layer: int, streamed: bool) -> int:
