@@ -15,7 +15,7 @@ from qvlm.models.residency import resident, stored
 from tiny.families import FAMILIES
 from tiny.llava import save_llava, tiny_llava
 
-VARIANTS = ("llava-clip-phi", "llava-mixtral", "qwen2_5_vl", "qwen3_vl_moe", "mllama", "gemma3")
+VARIANTS = ("llava-mixtral", "qwen2_5_vl", "qwen3_vl_moe", "gemma3")
 
 
 def alike(directory: Path) -> Any:

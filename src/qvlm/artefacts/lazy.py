@@ -68,7 +68,8 @@ class LazyTensors(Mapping[str, torch.Tensor]):
         part = self._file.get_slice(name)
         rows = max(1, _PIECE * source.shape[0] // source.nbytes)
         for start in range(0, source.shape[0], rows):
-            whole[start : start + rows] = part[start : start + rows]
+            stop = min(start + rows, source.shape[0])
+            whole[start:stop] = part[start:stop]
         return whole
 
     def __iter__(self) -> Iterator[str]:

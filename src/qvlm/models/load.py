@@ -198,7 +198,9 @@ def _skeleton(source: str | Path, trust_remote_code: bool) -> Any:
     """The model without memory for its parameters, in its stored type."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
         dtype = config.dtype or first_dtype(directory_of(source))
