@@ -20,7 +20,7 @@ CASES = {
         "llava-siglip-qwen2",
         "w4a4",
         ("lm_head.weights.rounding=gptq", "vision.weights.rounding=nearest"),
-    ),  # fmt: skip
+    ),
     "experts": ("llava-mixtral", "w4a4", ()),
 }
 
