@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint check format bench kernels asan arm reference reference-smol clean
+.PHONY: demo test test-vllm lint check format bench kernels asan arm triton reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -48,6 +48,10 @@ arm: ## The Arm kernels in an emulator (Debian: g++-aarch64-linux-gnu, qemu-user
 	    build/arm/neon.o -o build/arm/compare_paths -lpthread -ldl
 	qemu-aarch64 -cpu max build/arm/compare_paths
 
+triton: $(READY) ## The Triton kernels in Triton's interpreter, and compiled for Ampere and Hopper
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[triton]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/runtime/kernels tests/benchmarks/test_gpu.py -k 'triton or gpu or width'
+
 check: lint test ## What has to pass before a change goes in
 
 format: $(READY) ## Rewrite files as the formatter wants them
@@ -60,6 +64,11 @@ bench: $(READY) ## Slow tests and the figures in benchmarks/
 	$(BIN)/python benchmarks/equality/run.py
 	$(BIN)/python benchmarks/analysis/run.py
 
+VLLM ?= .venv-vllm
+test-vllm: $(READY) ## Ask exported checkpoints through the real vLLM (builds its environment, 3 GB)
+	PYTHON=$(PYTHON) benchmarks/serving/environment.sh $(VLLM)
+	$(BIN)/python benchmarks/serving/run.py pico-llava --vllm $(VLLM)
+
 reference: $(READY) ## Train pico-llava again (under an hour on 2 cores)
 	$(BIN)/python -m qvlm.reference.train --output runs/reference --seed 0
 
@@ -68,4 +77,4 @@ reference-smol: $(READY) ## Train smol-llava's own parts again (about 80 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m qvlm.reference.smol.train --output runs/smol-llava --seed 0
 
 clean:
-	rm -rf $(VENV) build runs
+	rm -rf $(VENV) $(VLLM) build runs

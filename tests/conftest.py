@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Read when Triton is imported: its kernels run in its interpreter, on the CPU. 0 = on a GPU.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 SMALL = ("calibration.samples=4", "calibration.batch_size=2")
 """Overrides that keep a run on the tiny model short."""
@@ -33,12 +35,12 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def quantized(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, questions: Path) -> Path:
-    """A W4A4 run directory of the tiny model; not to be changed."""
+    """A searched W4A4 run directory of the tiny model; not to be changed."""
     import qvlm
 
     output = tmp_path_factory.mktemp("quantized") / "w4a4"
     overrides = (*SMALL, "search.strategy=coordinate", "search.start=lp", "search.budget=6")
-    qvlm.quantize(tiny_model, "w4a4", f"scienceqa:{questions}", output, overrides=overrides)
+    qvlm.quantize(tiny_model, "w4a4-static", f"scienceqa:{questions}", output, overrides=overrides)
     return output
 
 

@@ -1,7 +1,8 @@
 """The variants of the ablation: name -> changes of the width's preset.
 
-All but the last start from `_PLAIN`, which has nothing beyond the paper's pieces, so that each
-line adds one thing; the last is the preset as it is.
+All but the last start from `_PLAIN`, which has nothing beyond the paper's pieces (static ranges per
+channel, the vision tower's per token), so that each line adds one thing; the last is the preset as
+it is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ _PLAIN = (
     "vision_optimization=null",
     "calibration.guard_fraction=0",
     *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
+    *(f"{tower}.activations.granularity=per_channel" for tower in ("language", "projector")),
+    "vision.activations.granularity=per_token",
 )
 _LAYERS = "partition.proxy=single_layer"
 _BLOCKS = "partition.proxy=entropy"
@@ -27,6 +30,10 @@ _PER_TOKEN = tuple(
     f"{tower}.activations.granularity=per_token" for tower in ("language", "projector", "vision")
 )
 _NO_SEARCH = "search.strategy=none"
+_GROUPS = tuple(
+    f"{tower}.activations.granularity=per_group" for tower in ("language", "projector", "vision")
+)
+_ROTATED = tuple(f"{granularity}_rotated" for granularity in _GROUPS)
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "RTN per token": (*_PLAIN, *_PER_TOKEN, _NO_SEARCH),
@@ -70,5 +77,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "search.objective=l2",
         "search.strategy=exhaustive",
     ),
+    "per token and group": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH),
+    "+ rotation": (*_PLAIN, *_ROTATED, _LAYERS, _NO_SEARCH),
+    "per token and group + gptq": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH, *_GPTQ),
     "default": (),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from qvlm.numerics.weights import resolve_group_size
 from qvlm.runtime import QuantizedLinear, quantize_linear
 from qvlm.runtime.kernels.choose import selected
 from qvlm.schemes import ActivationScheme, LayerScheme, WeightScheme
+from qvlm.schemes.layer import ActivationGranularity
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,13 @@ def torch_fp32(x: torch.Tensor, weight: torch.Tensor) -> Layer:
     return Layer(lambda: nn.functional.linear(x, w), w.nbytes)
 
 
-def qvlm_layer(weight_bits: int, activation_bits: int, group_size: int | None) -> Builder:
-    """Per-channel static activations; a group size that does not divide becomes a divisor."""
+def qvlm_layer(
+    weight_bits: int,
+    activation_bits: int,
+    group_size: int | None,
+    granularity: ActivationGranularity = "per_channel",
+) -> Builder:
+    """Static or grouped activations; a group size that does not divide becomes a divisor."""
 
     def build(x: torch.Tensor, weight: torch.Tensor) -> Layer:
         size = resolve_group_size(weight.shape[1], group_size, "largest_divisor")
@@ -55,15 +61,16 @@ def qvlm_layer(weight_bits: int, activation_bits: int, group_size: int | None) -
                 group_size=group_size,
                 symmetric=group_size is None or group_size > 32,
             ),
-            activations=ActivationScheme(bits=activation_bits),
+            activations=ActivationScheme(bits=activation_bits, granularity=granularity),
         )
         grid = None
-        if activation_bits < 16:
+        if scheme.activations.is_static:
             grid = grid_from_range(x.amin(0) - 0.5, x.amax(0) + 0.5, activation_bits)
         parameters = quantize_linear(linear, scheme, size, grid)
         layer = QuantizedLinear(parameters, kernel=selected())
         zeros = 0 if layer.zero_point is None else layer.zero_point.nbytes
-        nbytes = layer.packed.nbytes + layer.scale.nbytes + zeros
+        sums = 0 if layer.group_sums is None else layer.group_sums.nbytes
+        nbytes = layer.packed.nbytes + layer.scale.nbytes + zeros + sums
 
         def called(module: nn.Module) -> Layer:
             return Layer(lambda: module(x), nbytes, lambda: called(copy.deepcopy(module)))
@@ -168,6 +175,8 @@ CONTENDERS: dict[str, Builder] = {
     "torch fp32": torch_fp32,
     "qvlm W4A4 g32": qvlm_layer(4, 4, 32),
     "qvlm W4A4 g128": qvlm_layer(4, 4, 128),
+    "qvlm W4A4 g32 rotated groups": qvlm_layer(4, 4, 32, "per_group_rotated"),
+    "qvlm W4A4 g64 rotated groups": qvlm_layer(4, 4, 64, "per_group_rotated"),
     "qvlm W4A8 g32": qvlm_layer(4, 8, 32),
     "qvlm W6A6": qvlm_layer(6, 6, None),
     "qvlm W8A8": qvlm_layer(8, 8, None),

@@ -25,7 +25,7 @@ class Levels:
 
     Attributes:
         weights: in a group of a weight matrix.
-        activations: in one token or one channel of an input; None where these are floats.
+        activations: in one token, channel or group of an input; None where these are floats.
         linears: how many linears were looked at.
     """
 
@@ -97,6 +97,8 @@ class _Watch(TorchFunctionMode):
         width = weight.shape[1]
         weights = _most(weight.reshape(-1, outcome.group or width))
         rows = x.reshape(-1, width)
+        if outcome.axis == "group":
+            rows = rows.reshape(-1, outcome.group or width)
         rows = rows.T if outcome.axis == "channel" else rows
         inputs = 0 if outcome.axis is None else _most(rows)
         allowed = 2**outcome.weight_bits, 2**outcome.activation_bits

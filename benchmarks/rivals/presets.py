@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from rival import Case, Outcome
+from rival import Axis, Case, Outcome
 
 from qvlm import pipeline
 from qvlm.schemes import Recipe
 from qvlm.schemes.layer import FLOAT_BITS
 
 WHERE = "vision tower, projector and language model by the recipe; lm_head in floating point"
+AXES: dict[str, Axis] = {
+    "per_channel": "channel",
+    "per_token": "token",
+    "per_group": "group",
+    "per_group_rotated": "group",
+}
+"""What shares a range, by granularity."""
 NO_QUANTIZATION = ("load", "export")
 """Stages that the others' seconds leave out as well."""
 
@@ -26,13 +31,12 @@ def run(case: Case, recipe: Recipe, notes: str) -> Outcome:
     apart = sum(result.stages[name].seconds for name in NO_QUANTIZATION)
     scheme = recipe.language or case.scheme
     activations = scheme.activations
-    axis: Literal["channel", "token"] = "channel" if activations.is_static else "token"
     return Outcome(
         weight_bits=scheme.weights.bits,
         activation_bits=activations.bits,
         group=scheme.weights.group,
         scale_bits=16 if scheme.weights.symmetric else 16 + scheme.weights.bits,
-        axis=None if activations.bits == FLOAT_BITS else axis,
+        axis=None if activations.bits == FLOAT_BITS else AXES[activations.granularity],
         where=WHERE,
         notes=notes,
         directory=directory,

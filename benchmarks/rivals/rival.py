@@ -14,8 +14,10 @@ from qvlm.artefacts.calibration import Batch
 from qvlm.data import Sample, choose, open_source
 from qvlm.data.batches import calibration_batches
 from qvlm.models import LoadedModel, describe, load_model
-from qvlm.schemes import LayerScheme, Recipe, load_recipe
+from qvlm.schemes import ActivationScheme, LayerScheme, Recipe, load_recipe
 
+Axis = Literal["token", "channel", "group"]
+"""What shares an activation scale: a group is one of a weight's, in a token."""
 BATCH_SIZE = 8
 """Of the calibration samples, where a method takes several at once."""
 
@@ -89,6 +91,11 @@ class Case:
             raise NotApplicableError(f"preset {self.width} leaves the language model alone")
         return scheme
 
+    @property
+    def static_activations(self) -> ActivationScheme:
+        """The preset's bits with a static range per channel, for methods that have such."""
+        return self.scheme.activations.model_copy(update={"granularity": "per_channel"})
+
     @cached_property
     def language(self) -> ModelMap:
         """The language model's sites, drawn while the model is still untouched."""
@@ -117,7 +124,7 @@ class Outcome:
     activation_bits: int
     group: int | None
     scale_bits: int
-    axis: Literal["token", "channel"] | None
+    axis: Axis | None
     where: str
     notes: str = ""
     directory: Path | None = None

@@ -29,8 +29,8 @@ def quantize_inputs(case: Case, percentiles: Sequence[float]) -> None:
     A site's range is the percentile with the least lp error on the calibration samples, each site
     looked at alone; with one percentile there is nothing to choose.
     """
-    bits = case.scheme.activations.bits
-    schemes = dict.fromkeys((site.name for site in case.language.sites), case.scheme.activations)
+    bits = case.static_activations.bits
+    schemes = dict.fromkeys((site.name for site in case.language.sites), case.static_activations)
     tails = TailCollector(case.language, schemes, percentiles, case.batches)
     for batch in case.batches:
         with watch_inputs(case.model, case.language, batch, partial(tails.see, batch)):

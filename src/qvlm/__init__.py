@@ -14,26 +14,40 @@ __all__ = [
     "__version__",
     "analyze",
     "bench",
+    "convert",
     "evaluate",
     "load",
     "quantize",
     "resume",
     "score",
+    "verify",
 ]
 
 if TYPE_CHECKING:
-    from qvlm.pipeline import analyze, bench, evaluate, load, quantize, resume, score
+    from qvlm.pipeline import (
+        analyze,
+        bench,
+        convert,
+        evaluate,
+        load,
+        quantize,
+        resume,
+        score,
+        verify,
+    )
     from qvlm.schemes import Recipe
 
 _HOMES = {
     "Recipe": "qvlm.schemes",
     "analyze": "qvlm.pipeline",
     "bench": "qvlm.pipeline",
+    "convert": "qvlm.pipeline",
     "evaluate": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",
     "resume": "qvlm.pipeline",
     "score": "qvlm.pipeline",
+    "verify": "qvlm.pipeline",
 }
 
 

@@ -46,6 +46,10 @@ class ArtefactError(QvlmError):
     """A file written by qvlm is corrupt, incomplete or of a newer version."""
 
 
+class ExportError(QvlmError):
+    """What a run holds cannot be said in the format that was asked for."""
+
+
 class KernelError(QvlmError):
     """A kernel was asked for that does not run here, cannot run a layer, or got a wrong tensor."""
 

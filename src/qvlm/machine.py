@@ -19,6 +19,13 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def rss_bytes() -> int:
+    """Resident memory of this process now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide numbers."""
     found = {"python": platform.python_version()}

@@ -96,8 +96,8 @@ def stops_quantizing(qvlm: Command, tmp_path: Path, tiny_model: Path, questions:
     def call(*options: object, output: Path = tmp_path / "out", code: int = 2) -> str:
         before = files(tmp_path)
         outcome = qvlm(
-            "quantize", tiny_model, "--calibration", f"scienceqa:{questions}",
-            "--output", output, *SMALL, *options,
+            "quantize", tiny_model, "--recipe", "w4a4-static",
+            "--calibration", f"scienceqa:{questions}", "--output", output, *SMALL, *options,
         )  # fmt: skip
         assert outcome.code == code, outcome.stderr
         (line,) = outcome.complaints

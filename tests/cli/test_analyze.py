@@ -16,7 +16,7 @@ def test_help_teaches(qvlm):
     text = " ".join(outcome.stdout.split())
     for word in ("DED", "--sweeps", "depth,fixed,percentiles,eta", "--held-out", "--task"):
         assert word in text
-    assert "qvlm analyze pico-llava --recipe w4a4 --output runs/analysis" in text
+    assert "qvlm analyze pico-llava --recipe w4a4-static --output runs/analysis" in text
 
 
 def test_it_ends_with_tables_and_the_path_and_replaces_an_old_one(

@@ -46,7 +46,7 @@ def test_samples_without_an_image_cannot_calibrate_the_vision_tower(
 ):
     _set_training_ids(questions_copy, ["t1", "t3", "t5", "t7"])
     line = refuses_to_quantize(data=questions_copy)
-    assert "calibration never reached 'projector.0.fc1_in'" in line
+    assert "calibration never reached 'vision.0.attn_in'" in line
     assert "images" in line
 
 

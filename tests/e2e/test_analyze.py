@@ -20,7 +20,7 @@ OVERRIDES = ("calibration.samples=6", "calibration.batch_size=2", "search.budget
 def run(tiny_model, questions, tmp_path_factory):
     output = tmp_path_factory.mktemp("analyze") / "out"
     analysis = qvlm.analyze(
-        tiny_model, output, "w4a4", f"scienceqa:{questions}", overrides=OVERRIDES,
+        tiny_model, output, "w4a4-static", f"scienceqa:{questions}", overrides=OVERRIDES,
         sweeps="depth,eta", task="scienceqa",
     )  # fmt: skip
     return output, analysis
@@ -86,7 +86,7 @@ def test_a_val_split_judges_where_there_is_one(questions, tmp_path):
     copy = shutil.copytree(questions, tmp_path / "questions")
     splits = json.loads((copy / "pid_splits.json").read_text())
     (copy / "pid_splits.json").write_text(json.dumps({**splits, "val": ["1", "2", "3"]}))
-    samples = analysis_samples(f"scienceqa:{copy}", load_recipe("w4a4", OVERRIDES), 2)
+    samples = analysis_samples(f"scienceqa:{copy}", load_recipe("w4a4-static", OVERRIDES), 2)
     assert len(samples.held_out) == 2
     assert {sample.id for sample in samples.held_out} <= {"1", "2", "3"}
     assert samples.notes == ()
@@ -113,8 +113,8 @@ def test_no_eta_without_vision_optimization(run):
 
 def test_a_second_run_finds_the_same(run, tiny_model, questions, tmp_path):
     again = qvlm.analyze(
-        tiny_model, tmp_path / "again", "w4a4", f"scienceqa:{questions}", overrides=OVERRIDES,
-        sweeps="depth,eta", task="scienceqa",
+        tiny_model, tmp_path / "again", "w4a4-static", f"scienceqa:{questions}",
+        overrides=OVERRIDES, sweeps="depth,eta", task="scienceqa",
     )  # fmt: skip
     assert timeless(again) == timeless(run[1])
 
@@ -123,7 +123,7 @@ def test_an_existing_output_is_kept(run, tiny_model, questions):
     output, _ = run
     before = (output / "analysis.json").read_bytes()
     with pytest.raises(OutputError, match="exists: choose another, or pass --overwrite"):
-        qvlm.analyze(tiny_model, output, "w4a4", f"scienceqa:{questions}")
+        qvlm.analyze(tiny_model, output, "w4a4-static", f"scienceqa:{questions}")
     assert (output / "analysis.json").read_bytes() == before
 
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_analyzed_is_said_at_once(
 ):
     with pytest.raises(QvlmError, match=message):
         qvlm.analyze(
-            tiny_model, tmp_path / "out", "w4a4", f"scienceqa:{questions}",
+            tiny_model, tmp_path / "out", "w4a4-static", f"scienceqa:{questions}",
             overrides=overrides, sweeps=sweeps,
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
@@ -151,7 +151,7 @@ def test_what_cannot_be_analyzed_is_said_at_once(
 def test_no_sample_left_to_judge(tiny_model, questions, tmp_path):
     with pytest.raises(DataError, match=r"lower calibration\.samples"):
         qvlm.analyze(
-            tiny_model, tmp_path / "out", "w4a4", f"scienceqa:{questions}",
+            tiny_model, tmp_path / "out", "w4a4-static", f"scienceqa:{questions}",
             overrides=("calibration.samples=8",),
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
@@ -160,7 +160,7 @@ def test_no_sample_left_to_judge(tiny_model, questions, tmp_path):
 def test_an_unknown_task_is_named(tiny_model, questions, tmp_path):
     with pytest.raises(QvlmError, match="task 'sciencqa' is unknown"):
         qvlm.analyze(
-            tiny_model, tmp_path / "out", "w4a4", f"scienceqa:{questions}", task="sciencqa"
+            tiny_model, tmp_path / "out", "w4a4-static", f"scienceqa:{questions}", task="sciencqa"
         )
 
 
@@ -171,7 +171,7 @@ def test_recipe_errors_are_recipe_errors():
 
 def test_eta_is_swept_where_the_vision_tower_is_optimized(tiny_model, questions, tmp_path):
     analysis = qvlm.analyze(
-        tiny_model, tmp_path / "out", "w4a4", f"scienceqa:{questions}", sweeps="eta",
+        tiny_model, tmp_path / "out", "w4a4-static", f"scienceqa:{questions}", sweeps="eta",
         overrides=(
             *OVERRIDES, "search.strategy=coordinate", "search.start=lp", "search.max_sweeps=1",
             "vision_optimization.epochs=1", "vision_optimization.learning_rate=0.001",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 
@@ -81,3 +82,12 @@ def test_a_damaged_run_is_one_clear_error(quantized_copy, questions):
 def test_what_cannot_be_measured_is_said_at_once(tiny_model, arguments, error, message):
     with pytest.raises(error, match=message):
         qvlm.bench([tiny_model], **arguments)
+
+
+def test_fallback_is_handed_to_the_loader(monkeypatch):
+    bench = importlib.import_module("qvlm.pipeline.bench")
+    asked = []
+    monkeypatch.setattr(bench, "load", lambda *args, **kwargs: asked.append((args, kwargs)))
+    for allowed in (False, True):
+        bench._loaded("run", "integer", "auto", allowed)
+    assert asked == [(("run", "integer"), {"allow_fallback": allowed}) for allowed in (False, True)]

@@ -31,7 +31,11 @@ def test_it_is_searched_saved_and_loaded(
 ) -> None:
     directory = save_llava(tmp_path / "model", *FAMILIES[name]())
     result = qvlm.quantize(
-        directory, "w4a4", f"scienceqa:{questions}", tmp_path / "q", overrides=(*SHORT, override)
+        directory,
+        "w4a4-static",
+        f"scienceqa:{questions}",
+        tmp_path / "q",
+        overrides=(*SHORT, override),
     )
     model, _ = qvlm.load(tmp_path / "q")
     assert {layer.path for layer in result.layers} <= dict(model.named_modules()).keys()

@@ -19,12 +19,17 @@ MIXED = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["w4a4", "mixed"])
+@pytest.fixture(scope="module", params=["static", "mixed", "groups"])
 def directory(request, quantized, tiny_model, questions, tmp_path_factory) -> Path:
-    if request.param == "w4a4":
+    if request.param == "static":
         return quantized
+    if request.param == "groups":
+        output = tmp_path_factory.mktemp("groups") / "run"
+        samples = ("calibration.samples=4",)
+        qvlm.quantize(tiny_model, "w4a4", f"scienceqa:{questions}", output, overrides=samples)
+        return output
     output = tmp_path_factory.mktemp("mixed") / "run"
-    qvlm.quantize(tiny_model, "w4a4", f"scienceqa:{questions}", output, overrides=MIXED)
+    qvlm.quantize(tiny_model, "w4a4-static", f"scienceqa:{questions}", output, overrides=MIXED)
     return output
 
 
@@ -76,12 +81,18 @@ def _linear(layer: dict, tensors: dict[str, np.ndarray], x: np.ndarray) -> np.nd
 
 
 def _centred_input(layer: dict, tensors: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """q - z where the scale is folded into the weight, D (q - z) where it is the token's."""
+    """q - z where the scale is folded into the weight, D (q - z) where it is a token's own."""
     activations = layer["activations"]
     bits = activations["bits"]
     if bits == 16:
         return x.astype(np.float64)
     top = 2**bits - 1
+    if activations["granularity"].startswith("per_group"):
+        groups = x.reshape(-1, layer["group_size"])
+        if activations["granularity"] == "per_group_rotated":
+            groups = _transformed(groups)
+        per_token = layer | {"activations": activations | {"granularity": "per_token"}}
+        return _centred_input(per_token, tensors, groups).reshape(x.shape)
     if activations["granularity"] == "per_token":
         low = np.minimum(x.min(axis=1, keepdims=True), np.float32(0))
         high = np.maximum(x.max(axis=1, keepdims=True), np.float32(0))
@@ -91,6 +102,17 @@ def _centred_input(layer: dict, tensors: dict[str, np.ndarray], x: np.ndarray) -
     step = tensors[f"sites.{layer['site']}.scale"]
     zero = tensors[f"sites.{layer['site']}.zero_point"].astype(np.float32)
     return (np.clip(np.round(x / step) + zero, 0, top) - zero).astype(np.float64)
+
+
+def _transformed(rows: np.ndarray) -> np.ndarray:
+    """H x of every row, by float32 butterflies, the widest first."""
+    rows, half = rows.copy(), rows.shape[1] // 2
+    while half:
+        pairs = rows.reshape(len(rows), -1, 2, half)
+        first, second = pairs[:, :, 0], pairs[:, :, 1]
+        rows = np.stack((first + second, first - second), axis=2).reshape(rows.shape)
+        half //= 2
+    return rows
 
 
 def _unpack(rows: np.ndarray, bits: int, count: int) -> np.ndarray:

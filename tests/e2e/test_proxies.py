@@ -18,7 +18,7 @@ OVERRIDES = ("calibration.samples=4", "search.strategy=none")
 @pytest.mark.parametrize("proxy", ["entropy", "quantization_error"])
 def test_blocks_follow_the_proxy_and_its_cost_is_recorded(tiny_model, questions, tmp_path, proxy):
     result = qvlm.quantize(
-        tiny_model, "w4a4", f"scienceqa:{questions}", tmp_path / "run",
+        tiny_model, "w4a4-static", f"scienceqa:{questions}", tmp_path / "run",
         overrides=(*OVERRIDES, f"partition.proxy={proxy}"),
     )  # fmt: skip
     dependency = read_json(tmp_path / "run" / "artefacts" / "dependency.json", Dependency)

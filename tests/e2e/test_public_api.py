@@ -58,6 +58,8 @@ def test_the_command_is_installed():
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for verb in (
         "quantize",
+        "export",
+        "verify",
         "evaluate",
         "compare",
         "analyze",

@@ -19,7 +19,7 @@ PROGRAM = """
 import sys, torch, qvlm
 threads, model, data, output, *overrides = sys.argv[1:]
 torch.set_num_threads(int(threads))
-qvlm.quantize(model, "w4a4", data, output, overrides=overrides)
+qvlm.quantize(model, "w4a4-static", data, output, overrides=overrides)
 """
 
 
@@ -33,7 +33,7 @@ def test_one_and_two_threads_write_the_same_bytes(tiny_model, questions, tmp_pat
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        qvlm.quantize(tiny_model, "w4a4", source, tmp_path / "one", overrides=OVERRIDES)
+        qvlm.quantize(tiny_model, "w4a4-static", source, tmp_path / "one", overrides=OVERRIDES)
     finally:
         torch.set_num_threads(before)
         assert process.wait(timeout=200) == 0
@@ -46,7 +46,7 @@ def test_one_and_two_threads_write_the_same_bytes(tiny_model, questions, tmp_pat
 def test_another_seed_draws_other_samples(tiny_model, questions, tmp_path):
     results = [
         qvlm.quantize(
-            tiny_model, "w4a4", f"scienceqa:{questions}", tmp_path / str(seed),
+            tiny_model, "w4a4-static", f"scienceqa:{questions}", tmp_path / str(seed),
             overrides=("calibration.samples=4", "search.strategy=none", f"seed={seed}"),
         )
         for seed in (1, 2)

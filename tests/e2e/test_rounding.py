@@ -32,7 +32,7 @@ def runs(
     }
     for name, overrides in variants.items():
         qvlm.quantize(
-            tiny_model, "w4a4", f"scienceqa:{questions}", root / name,
+            tiny_model, "w4a4-static", f"scienceqa:{questions}", root / name,
             overrides=(*SMALL, *overrides),
         )  # fmt: skip
     return {name: root / name for name in variants}

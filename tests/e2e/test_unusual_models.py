@@ -28,7 +28,7 @@ def test_constant_channels_in_every_dtype(tmp_path, questions, dtype):
     _make_constant(model)
     directory = save_llava(tmp_path / "model", model, processor)
     source = f"scienceqa:{questions}"
-    result = qvlm.quantize(directory, "w4a4", source, tmp_path / "q", overrides=OVERRIDES)
+    result = qvlm.quantize(directory, "w4a4-static", source, tmp_path / "q", overrides=OVERRIDES)
     assert result.guard is not None
     assert all(math.isfinite(plan.total) for plan in result.guard.plans.values())
     assert any("22 of 64 channels of 'language.0.attn_in'" in text for text in result.warnings)
@@ -52,7 +52,7 @@ def test_a_layer_whose_weights_are_all_zero(tmp_path, questions):
     model.model.language_model.layers[1].mlp.up_proj.weight.zero_()
     directory = save_llava(tmp_path / "model", model, processor)
     source = f"scienceqa:{questions}"
-    qvlm.quantize(directory, "w4a4", source, tmp_path / "q", overrides=OVERRIDES)
+    qvlm.quantize(directory, "w4a4-static", source, tmp_path / "q", overrides=OVERRIDES)
     loaded, _ = qvlm.load(tmp_path / "q")
     up = loaded.model.language_model.layers[1].mlp.up_proj
     assert not up(torch.randn(3, up.in_features)).any()

@@ -31,7 +31,7 @@ OVERRIDES = (
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_model, questions) -> Path:
     output = tmp_path_factory.mktemp("vision") / "run"
-    qvlm.quantize(tiny_model, "w4a4", f"scienceqa:{questions}", output, overrides=OVERRIDES)
+    qvlm.quantize(tiny_model, "w4a4-static", f"scienceqa:{questions}", output, overrides=OVERRIDES)
     return output
 
 
@@ -115,7 +115,7 @@ def test_samples_without_images_are_one_clear_error(tiny_model, questions_copy, 
     vision = ("vision=null", "projector=null")
     with pytest.raises(DataError, match=r"needs 2 calibration samples with an image, 0 have one"):
         qvlm.quantize(
-            tiny_model, "w4a4", f"scienceqa:{questions_copy}", tmp_path / "out",
+            tiny_model, "w4a4-static", f"scienceqa:{questions_copy}", tmp_path / "out",
             overrides=(*OVERRIDES, *vision),
         )  # fmt: skip
     assert not (tmp_path / "out").exists()

@@ -28,7 +28,17 @@ def _inputs(family: Family) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "name", ["idefics", "mllama", "llava_next", "qwen2_5_vl", "qwen3_vl", "idefics3", "gemma3"]
+    "name",
+    [
+        "idefics",
+        "open_flamingo",
+        "mllama",
+        "llava_next",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "idefics3",
+        "gemma3",
+    ],
 )
 @torch.no_grad()
 def test_replay_with_several_images(name: str) -> None:

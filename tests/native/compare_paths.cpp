@@ -46,6 +46,17 @@ void put_level(const Weights& w, uint8_t* block, int output, int channel, int le
         block[32 + place % 16] |= static_cast<uint8_t>((level >> 4) << (2 * (place / 16)));
 }
 
+// Hadamard transform, widest butterflies first.
+void transform(float* x, int64_t n) {
+    for (int64_t half = n / 2; half > 0; half /= 2)
+        for (int64_t i = 0; i < n; ++i)
+            if (!(i & half)) {
+                const float a = x[i], b = x[i + half];
+                x[i] = a + b;
+                x[i + half] = a - b;
+            }
+}
+
 double worst(const Isa& isa, const Case& c, int threads) {
     const int top = (1 << c.activation_bits) - 1, levels = 1 << c.bits;
     Weights w = {c.arithmetic, c.bits, 1, c.out, c.in, c.group, nullptr, nullptr, nullptr,
@@ -77,6 +88,11 @@ double worst(const Isa& isa, const Case& c, int threads) {
     w.levels = packed.get();
     w.scale = scale.get();
     w.zero_point = c.symmetric ? nullptr : zero.get();
+    auto group_sums = exact<int16_t>(padded * groups);
+    for (int64_t o = 0; o < c.out; ++o)
+        for (int64_t i = 0; i < c.in; ++i)
+            group_sums[(o / kPanel * groups + i / c.group) * kPanel + o % kPanel] +=
+                static_cast<int16_t>(centred[o * c.in + i]);
 
     auto x = exact<float>(c.tokens * c.in);
     for (int64_t i = 0; i < c.tokens * c.in; ++i)
@@ -90,20 +106,30 @@ double worst(const Isa& isa, const Case& c, int threads) {
     auto y = exact<float>(c.tokens * c.out);
     auto sums = exact<float>(c.out);
     const bool per_token = c.grid == Grid::per_token, real = c.grid == Grid::none;
-    const Inputs in = {x.get(), c.tokens, c.grid, top, false,
-                       per_token || real ? nullptr : steps.get(),
-                       per_token || real ? nullptr : zeros.get()};
-    linear(isa, w, in, {y.get(), nullptr, per_token ? sums.get() : nullptr}, threads);
+    const bool per_group = c.grid == Grid::per_group, fixed = !(per_token || per_group || real);
+    const bool rotate = per_group && (c.group & (c.group - 1)) == 0;
+    const Inputs in = {x.get(), c.tokens, c.grid, top, false, rotate,
+                       fixed ? steps.get() : nullptr, fixed ? zeros.get() : nullptr};
+    linear(isa, w, in, {y.get(), nullptr, per_token ? sums.get() : nullptr,
+                        per_group ? group_sums.get() : nullptr}, threads);
+    // From here on as they are rounded; sums of a few multiples of 1 / 250 in the paths' order.
+    for (int64_t at = 0; rotate && at < c.tokens * c.in; at += c.group) transform(&x[at], c.group);
 
     double error = 0;
+    const int64_t stretch = per_group ? c.group : c.in;
     for (int64_t t = 0; t < c.tokens; ++t) {
-        float low = 0, high = 0;
-        for (int64_t i = 0; i < c.in; ++i) {
-            low = std::fmin(low, x[t * c.in + i]);
-            high = std::fmax(high, x[t * c.in + i]);
+        std::vector<float> stretch_steps, middles;
+        for (int64_t at = 0; at < c.in; at += stretch) {
+            float low = 0, high = 0;
+            for (int64_t i = at; i < at + stretch; ++i) {
+                low = std::fmin(low, x[t * c.in + i]);
+                high = std::fmax(high, x[t * c.in + i]);
+            }
+            const float step = high > low ? (high - low) / static_cast<float>(top) : 1.0f;
+            stretch_steps.push_back(step);
+            middles.push_back(std::nearbyint(-low / step));
         }
-        const float step = (high - low) / static_cast<float>(top);
-        const float middle = std::nearbyint(-low / step);
+        const float step = per_token ? stretch_steps[0] : 1.0f;
         double span = 1e-30;
         std::vector<double> expected(c.out);
         for (int64_t o = 0; o < c.out; ++o) {
@@ -111,10 +137,13 @@ double worst(const Isa& isa, const Case& c, int threads) {
             for (int64_t i = 0; i < c.in; ++i) {
                 const float v = x[t * c.in + i];
                 const int64_t at = c.grid == Grid::per_channel ? i : 0;
-                const float by = per_token ? step : steps[at], z = per_token ? middle : zeros[at];
+                const bool dynamic = per_token || per_group;
+                const float by = dynamic ? stretch_steps[i / stretch] : steps[at];
+                const float z = dynamic ? middles[i / stretch] : zeros[at];
                 const double q = real ? v : std::fmin(std::fmax(std::nearbyint(v / by) + z, 0.0f),
                                                       static_cast<float>(top));
-                const double term = q * centred[o * c.in + i] * scales[o * groups + i / c.group];
+                const double term = (per_group ? (q - z) * by : q) * centred[o * c.in + i] *
+                                    scales[o * groups + i / c.group];
                 total += term;
                 size += std::fabs(term);
             }
@@ -146,7 +175,10 @@ int main() {
         if (!isa) continue;
         for (const auto& width : widths)
             for (const auto& shape : shapes)
-                for (const Grid grid : {Grid::per_channel, Grid::per_tensor, Grid::per_token}) {
+                for (const Grid grid : {Grid::per_channel, Grid::per_tensor, Grid::per_token,
+                                        Grid::per_group}) {
+                    if (grid == Grid::per_group && shape.group * (1 << width.bits) > 32767)
+                        continue;  // their sums of weights do not fit: kernels/plan.py refuses
                     const bool real = width.arithmetic == Arithmetic::reals;
                     const Case c = {width.arithmetic, width.bits,   width.activation_bits,
                                     shape.tokens,     shape.in,     shape.out,

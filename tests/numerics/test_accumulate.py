@@ -92,3 +92,12 @@ def test_no_tokens_give_no_outputs() -> None:
     q = torch.zeros(0, 4, dtype=torch.uint8)
     for form in (integer_accumulators, float_accumulators):
         assert combine(form(q, weight), weight.scale).shape == (0, 2)
+
+
+@pytest.mark.parametrize("width", [33_025, 33_030, 66_052])
+def test_sums_beyond_32_bits_are_exact_too(width: int) -> None:
+    q = torch.full((1, width), 255, dtype=torch.uint8)
+    for weight in (uniform_weight(255, 0, width), uniform_weight(0, 255, width)):
+        expected = 255 * 255 * width * (1 if weight.levels.any() else -1)
+        assert integer_accumulators(q, weight).flatten().tolist() == [expected] * 2
+        assert float_accumulators(q, weight).flatten().tolist() == [expected] * 2

@@ -31,7 +31,7 @@ def quiet(_stage: str, _done: int, _total: int) -> None:
 
 @pytest.fixture
 def study(tiny_model, questions):
-    recipe = load_recipe("w4a4", OVERRIDES)
+    recipe = load_recipe("w4a4-static", OVERRIDES)
     loaded = load_model(tiny_model)
     model_map = describe(loaded.model, recipe)
     samples = analysis_samples(f"scienceqa:{questions}", recipe, 2).searched

@@ -14,6 +14,7 @@ from qvlm.runtime import LinearParameters, QuantizedLinear, SimulatedLinear, qua
 from qvlm.schemes import ActivationScheme, LayerScheme, WeightScheme
 
 Granularity = Literal["per_channel", "per_tensor", "per_token"]
+GROUPED = [(bits, rotate) for bits in (2, 4, 6, 8) for rotate in (False, True)]
 CASES = list(
     itertools.product((2, 3, 4, 6, 8), ("per_channel", "per_tensor", "per_token"), (None, 16))
 )
@@ -65,6 +66,40 @@ def test_both_arithmetics_agree_bit_for_bit_and_with_float64(
     torch.testing.assert_close(integer.double(), expected, rtol=0, atol=2e-6 * span)
     fast = SimulatedLinear(parameters)(x)
     torch.testing.assert_close(fast.double(), expected, rtol=0, atol=1e-5 * span)
+
+
+@pytest.mark.parametrize(("bits", "rotate"), GROUPED)
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_grids_per_token_and_group(bits: int, rotate: bool, symmetric: bool) -> None:
+    """Against y = SUM_g SUM_c D_tg (q - z) w_oc with a Hadamard matrix from its recursion."""
+    torch.manual_seed(bits)
+    linear = nn.Linear(48, 20)
+    x = torch.randn(3, 7, 48) * torch.logspace(-2, 1, 48) + 0.3
+    scheme = LayerScheme(
+        weights=WeightScheme(bits=bits, group_size=16, symmetric=symmetric),
+        activations=ActivationScheme(
+            bits=bits,
+            granularity="per_group_rotated" if rotate else "per_group",
+            symmetric=symmetric,
+        ),
+    )
+    made = quantize_linear(linear, scheme, 16, None)
+    matrix = torch.ones(1, 1)
+    while rotate and len(matrix) < 16:
+        matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
+    rotation = matrix if rotate else torch.eye(16)
+    groups = x.unflatten(-1, (3, 16)) @ rotation
+    grid = per_token_grid(groups, bits, symmetric)
+    rounded = dequantize(quantize(groups, grid), grid).flatten(-2).double()
+    expected = rounded @ made.weight.dequantized().double().t() + linear.bias.double()
+    integer = QuantizedLinear(made, "integer")(x)
+    assert torch.equal(integer, QuantizedLinear(made, "simulated")(x))
+    close = {"rtol": 1e-4, "atol": 1e-4}  # the reference rotates by a matrix product
+    torch.testing.assert_close(integer.double(), expected, **close)
+    torch.testing.assert_close(SimulatedLinear(made)(x).double(), expected, **close)
+    if bits == 8:
+        y = linear(x)
+        assert (integer - y).norm() / y.norm() < 0.01
 
 
 @pytest.mark.parametrize("granularity", ["per_channel", "per_token"])

@@ -34,7 +34,7 @@ ALL = tuple(f"{tower}.weights.rounding=gptq" for tower in ("language", "projecto
 class Bench:
     """A tiny model with a plan whose ranges are the layer-wise start."""
 
-    def __init__(self, root: Path, *overrides: str, recipe: str = "w4a4") -> None:
+    def __init__(self, root: Path, *overrides: str, recipe: str = "w4a4-static") -> None:
         self.model, processor = tiny_llava()
         self.recipe: Recipe = load_recipe(recipe, overrides)
         self.batches: list[Batch] = tiny_batches(root, processor)
@@ -84,14 +84,17 @@ class Bench:
 
 
 SCHEMES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "static language, per-token vision": ("w4a4", ()),
+    "static language, per-token vision": ("w4a4-static", ()),
     "floating-point inputs": ("w4a16", ()),
     "symmetric rows of 8 bits": ("w8a8", ()),
     "activation order, balanced": (
-        "w4a4", ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
+        "w4a4-static",
+        ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
     ),
-    "a look per site": ("w4a4", ("rounding.passes=site",)),
-    "quantized head": ("w4a4", ("lm_head.weights.rounding=gptq", "lm_head.activations.bits=8")),
+    "a look per site": ("w4a4-static", ("rounding.passes=site",)),
+    "quantized head": (
+        "w4a4-static", ("lm_head.weights.rounding=gptq", "lm_head.activations.bits=8"),
+    ),
 }  # fmt: skip
 
 

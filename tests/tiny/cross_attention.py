@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import transformers as hf
 
-from tiny.building import EDGES, Built, byte_tokenizer, chat_template, seeded, text_sizes
+from qvlm.models.open_flamingo.config import OpenFlamingoConfig
+from qvlm.models.open_flamingo.model import OpenFlamingoForConditionalGeneration
+from qvlm.models.open_flamingo.processor import OpenFlamingoProcessor
+from tiny.building import (
+    EDGES,
+    VOCABULARY,
+    Built,
+    byte_tokenizer,
+    chat_template,
+    seeded,
+    text_sizes,
+    vision_sizes,
+)
 
 
 def mllama() -> Built:
@@ -47,3 +59,20 @@ def idefics() -> Built:
         use_resampler=True, cross_layer_interval=2, alpha_initializer="ones",
     )  # fmt: skip
     return seeded(hf.IdeficsForVisionText2Text, config), processor
+
+
+def open_flamingo() -> Built:
+    processor = OpenFlamingoProcessor(
+        hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=EDGES),
+        byte_tokenizer(end_of_chunk="<|endofchunk|>"),
+    )
+    config = OpenFlamingoConfig(
+        vision_config=vision_sizes(projection_dim=64),
+        text_config={
+            "d_model": 64, "n_heads": 4, "n_layers": 3, "vocab_size": VOCABULARY,
+            "max_seq_len": 2048, "initializer_range": 0.2, "attn_config": {"qk_ln": True},
+        },
+        image_token_index=processor.image_token_id, cross_layer_interval=2,
+        resampler_depth=2, resampler_latents=4, cross_heads=4, cross_head_dim=16,
+    )  # fmt: skip
+    return seeded(OpenFlamingoForConditionalGeneration, config), processor

@@ -13,9 +13,10 @@ from qvlm.data import Sample
 from qvlm.models.experts import split_experts
 from qvlm.schemes import LayerScheme, Recipe
 from tiny.building import Built, text_sizes
-from tiny.cross_attention import idefics, mllama
+from tiny.cross_attention import idefics, mllama, open_flamingo
 from tiny.llava import tiny_llava
 from tiny.llava_family import llava, llava_next, llava_onevision
+from tiny.mixtures import moe_llava
 from tiny.qwen_vl import EXPERTS, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe
 from tiny.today import aya_vision, gemma3, idefics3, internvl, paligemma
 
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Callable[[], Built]] = {
     "aya_vision": aya_vision,
     "mllama": mllama,
     "idefics": idefics,
+    "open_flamingo": open_flamingo,
     "llava-mixtral": lambda: llava(
         "clip", hf.MixtralConfig(**text_sizes(num_local_experts=4, num_experts_per_tok=2))
     ),
@@ -50,13 +52,15 @@ FAMILIES: dict[str, Callable[[], Built]] = {
     ),
     "llava-olmoe": lambda: llava("clip", hf.OlmoeConfig(**text_sizes(**EXPERTS))),
     "qwen3_vl_moe": qwen3_vl_moe,
+    "moe_llava-stablelm": lambda: moe_llava(hf.StableLmConfig(**text_sizes()), (0,)),
+    "moe_llava-phi": lambda: moe_llava(hf.PhiConfig(**text_sizes()), (0, 1), chosen=1),
 }
 """Name of a variant -> its builder."""
 IMAGES_ONLY = ("paligemma",)
 """Variants whose processor refuses a prompt without an image."""
 BARE_PROJECTION = ("gemma3",)
 """Variants whose projector is a matrix, not a linear layer."""
-OWN_HEAD = ("idefics", "paligemma", "gemma3")
+OWN_HEAD = ("idefics", "paligemma", "gemma3", "open_flamingo")
 """Variants whose output layer is tied, or not a plain linear."""
 
 

@@ -93,7 +93,7 @@ def trial(
     seen, events = [], 0
 
     def begin() -> None:
-        pipeline.quantize(model, "w4a4", data, folder, overrides=overrides)
+        pipeline.quantize(model, "w4a4-static", data, folder, overrides=overrides)
 
     def go_on() -> None:
         pipeline.resume(folder)

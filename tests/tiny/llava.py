@@ -29,6 +29,8 @@ def tiny_llava(
     vision_hidden: int = 64,
     vision_layers: int = 3,
     heads: int = 4,
+    value_heads: int | None = None,
+    tied: bool = False,
 ) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
     """Returns a model in evaluation mode and its processor; the same for the same seed."""
     processor = tiny_processor(image_size, patch_size)
@@ -48,7 +50,7 @@ def tiny_llava(
             intermediate_size=2 * hidden,
             num_hidden_layers=layers,
             num_attention_heads=heads,
-            num_key_value_heads=heads,
+            num_key_value_heads=value_heads or heads,
             max_position_embeddings=2048,
             pad_token_id=0,
             bos_token_id=1,
@@ -59,7 +61,7 @@ def tiny_llava(
         image_seq_length=(image_size // patch_size) ** 2,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
     )
     state = torch.get_rng_state()
     torch.manual_seed(seed)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from qvlm.errors import ArtefactError, OutputError
 
 Model = TypeVar("Model", bound=BaseModel)
-RESULT_NAMES = ("result.json", "comparison.json", "analysis.json", "speed.json")
+RESULT_NAMES = ("result.json", "comparison.json", "analysis.json", "speed.json", "conversion.json")
 """One of these lies in every directory that qvlm writes, and lets it be overwritten."""
 
 _WRITE_ERRORS = {

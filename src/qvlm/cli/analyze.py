@@ -16,7 +16,9 @@ def analyze(
         str, typer.Argument(help="pico-llava (comes with qvlm), a model directory, or a hub id.")
     ],
     output: Annotated[Path, typer.Option(help="Directory to create.")],
-    recipe: Annotated[str, typer.Option(help="w8a8, w6a6, w4a4, w4a8, or a YAML file.")] = "w4a4",
+    recipe: Annotated[
+        str, typer.Option(help="w8a8, w6a6, w4a4-static, w4a8, or a YAML file.")
+    ] = "w4a4-static",
     calibration: Annotated[
         str,
         typer.Option(
@@ -51,7 +53,7 @@ def analyze(
     depth and percentiles; largest activations per channel, image and text tokens apart.
     Writes index.md with all plots (PNG, SVG), the CSV tables behind them and analysis.json.
 
-    Example: qvlm analyze pico-llava --recipe w4a4 --output runs/analysis
+    Example: qvlm analyze pico-llava --recipe w4a4-static --output runs/analysis
 
     Quicker: qvlm analyze pico-llava --sweeps none --held-out 50 --output runs/analysis
     """

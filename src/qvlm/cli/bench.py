@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from qvlm.cli.parameters import Adapter, Overwrite
+from qvlm.cli.parameters import Adapter, AllowFallback, Overwrite
 
 
 def bench(
@@ -30,6 +30,7 @@ def bench(
         typer.Option(help="Only float32, bfloat16, simulated or integer; repeat for several."),
     ] = None,
     adapter: Adapter = None,
+    allow_fallback: AllowFallback = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure models side by side: time to first token, prefill, decoding, memory.
@@ -60,6 +61,7 @@ def bench(
             repeat=repeat,
             forms=cast(list[Form], form) if form else pipeline.FORMS,
             adapter=adapter or "auto",
+            allow_fallback=allow_fallback,
             overwrite=overwrite,
             progress=progress,
         )

@@ -20,6 +20,7 @@ def doctor() -> None:
     rows["kernels here"] = ", ".join(report.available)
     rows["kernel in use"] = report.used
     rows["kernel threads"] = report.threads
+    rows["NVIDIA GPU"] = report.gpu
     rows["architectures"] = ", ".join(sorted(ADAPTERS))
     for name, purpose in {
         "torchvision": "not needed: images go through Pillow",

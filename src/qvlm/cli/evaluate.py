@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.parameters import Adapter, Overwrite
+from qvlm.cli.parameters import Adapter, AllowFallback, Arithmetic, Overwrite
 
 
 def evaluate(
@@ -61,16 +61,8 @@ def evaluate(
         Path | None,
         typer.Option(help="New file for the challenge's server, of splits without answers."),
     ] = None,
-    arithmetic: Annotated[
-        str,
-        typer.Option(help="integer, or simulated (the same numbers from float products)."),
-    ] = "integer",
-    allow_fallback: Annotated[
-        bool,
-        typer.Option(
-            "--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."
-        ),
-    ] = False,
+    arithmetic: Arithmetic = "integer",
+    allow_fallback: AllowFallback = False,
     adapter: Adapter = None,
     blank_images: Annotated[
         bool, typer.Option("--blank-images", help="Grey images: how much is guessed from text?")

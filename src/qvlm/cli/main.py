@@ -10,7 +10,22 @@ from typing import Any
 
 import typer
 
-from qvlm.cli import analyze, bench, compare, doctor, evaluate, inspect, quantize, reference, score
+from qvlm.cli import (
+    analyze,
+    bench,
+    chat,
+    compare,
+    convert,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    quantize,
+    reference,
+    score,
+    serve,
+    verify,
+)
 from qvlm.cli.interrupts import INTERRUPTED, TERMINATED, Interrupted, listen
 from qvlm.errors import QvlmError
 
@@ -28,11 +43,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("quantize")(quantize.quantize)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("analyze")(analyze.analyze)
 app.command("bench")(bench.bench)
+app.command("chat")(chat.chat)
+app.command("serve")(serve.serve)
+app.command("convert")(convert.convert)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 app.add_typer(reference.app, name="reference")

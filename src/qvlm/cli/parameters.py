@@ -30,7 +30,29 @@ Memory = Annotated[
         "used, so that the model may be larger than that. By default it is loaded whole."
     ),
 ]
+Arithmetic = Annotated[
+    str, typer.Option(help="integer, or simulated (the same numbers from float products).")
+]
+AllowFallback = Annotated[
+    bool,
+    typer.Option("--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Load what was written, check it, and say what each server executes.",
+    ),
+]
+AllowDifferent = Annotated[
+    bool,
+    typer.Option(
+        "--allow-different",
+        help="Export even what vLLM would compute differently from what was asked, without "
+        "saying so (4-bit weights with activations per token).",
+    ),
+]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that comes with MODEL.")
 ]

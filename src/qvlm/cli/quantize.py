@@ -12,10 +12,12 @@ import typer
 from qvlm.cli.interrupts import interrupts
 from qvlm.cli.parameters import (
     Adapter,
+    AllowFallback,
     Memory,
     Overwrite,
     Set,
     TrustRemoteCode,
+    Verify,
     adapter_override,
     memory_bytes,
 )
@@ -33,8 +35,9 @@ def quantize(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="w8a8, w6a6, w4a4, w4a8, w4a16, the paper's letter (paper-w6a6, paper-w4a4), "
-            "or a YAML file. [default: w4a4]"
+            help="w8a8, w6a6, w4a4, w4a4-static, w4a8, w4a16; for servers w8a8-static, "
+            "w8a8-dynamic, w4a16-symmetric; the paper's letter (paper-w6a6, paper-w4a4); or a "
+            "YAML file. [default: w4a4]"
         ),
     ] = None,
     calibration: Annotated[
@@ -48,6 +51,15 @@ def quantize(
     output: Annotated[
         Path | None, typer.Option(help="Directory to create [default: MODEL-RECIPE].")
     ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="qvlm, which qvlm.load runs in integers, or compressed-tensors, for Transformers "
+            "and vLLM; qvlm export converts later.",
+        ),
+    ] = "qvlm",
+    verify: Verify = True,
     adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
@@ -65,6 +77,7 @@ def quantize(
             help="Say what memory, disk and time the run would take on this machine, and end.",
         ),
     ] = False,
+    allow_fallback: AllowFallback = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Quantize an LVLM: observe, partition into blocks, search, round, pack, write.
@@ -79,14 +92,17 @@ def quantize(
     from rich.console import Console
 
     from qvlm import pipeline
+    from qvlm.artefacts.exported import STANDARD
     from qvlm.cli.progress import progress_display
+    from qvlm.cli.verify import show
     from qvlm.report import estimate_table, summary_table
 
+    pipeline.check_format(format_)
     given = {
         "MODEL": model, "--recipe": recipe, "--calibration": calibration, "--output": output,
-        "--adapter": adapter, "--set": set_, "--overwrite": overwrite,
+        "--adapter": adapter, "--set": set_, "--overwrite": overwrite, "--dry-run": dry_run,
         "--trust-remote-code": trust_remote_code, "--memory": memory,
-        "--dry-run": dry_run,
+        "--format": format_ == STANDARD, "--allow-fallback": allow_fallback,
     }  # fmt: skip
     if resume is not None:
         _check_alone(given)
@@ -103,15 +119,18 @@ def quantize(
         )
         Console().print(estimate_table(expected))
         return
+    target = resume and pipeline.target_of(resume)
+    target = target or output or pipeline.default_output(str(model), recipe or "w4a4")
+    # What is larger than memory cannot be loaded whole to be checked.
+    verify = verify and memory is None
     # The table below tells of every warning.
     with interrupts(), warnings.catch_warnings(), progress_display() as progress:
         warnings.simplefilter("ignore")
         if resume is not None:
-            target = pipeline.target_of(resume)
             result = pipeline.resume(resume, progress=progress)
         else:
-            target = output or pipeline.default_output(str(model), recipe or "w4a4")
-            result = pipeline.quantize(
+            make = pipeline.quantize_and_export if format_ == STANDARD else pipeline.quantize
+            result = make(
                 str(model),
                 recipe or "w4a4",
                 calibration or "picoscience",
@@ -119,12 +138,20 @@ def quantize(
                 overrides=adapter_override(adapter) + (set_ or []),
                 overwrite=overwrite,
                 memory=memory_bytes(memory),
+                allow_fallback=allow_fallback,
                 trust_remote_code=trust_remote_code,
                 progress=progress,
             )
+        checked = pipeline.verify(target, record=True, progress=progress) if verify else None
     console = Console()
     console.print(summary_table(result))
     console.print(f"checkpoint and result.json: {target}", soft_wrap=True, markup=False)
+    if memory is not None:
+        console.print(f"not verified, which loads it whole: qvlm verify {target}", markup=False)
+    if checked is not None:
+        show(checked)
+        if checked.failed:
+            raise typer.Exit(1)
 
 
 def _check_alone(given: Mapping[str, object]) -> None:

@@ -82,6 +82,11 @@ def prompt_inputs(
     """
     _check_alike(samples)
     encoded = [encode(sample, processor, max_pixels, blank=blank_images) for sample in samples]
+    return join_prompts(encoded, processor)
+
+
+def join_prompts(encoded: Sequence[Encoded], processor: Any) -> dict[str, torch.Tensor]:
+    """Returns prompts as one batch, left-padded; all have images or none has."""
     return _collate(encoded, _pad_id(processor), "left")
 
 

@@ -59,8 +59,7 @@ def encode(
     """
     tokenizer = processor.tokenizer
     prompt = render(sample, processor)
-    # A template that writes the begin token itself must not get a second one.
-    special = not (tokenizer.bos_token and prompt.startswith(tokenizer.bos_token))
+    special = not _has_begin(prompt, tokenizer)
     text, length_of_answer = prompt, 0
     arguments: dict[str, Any] = {"add_special_tokens": special}
     if answer is not None and end and _knows_suffixes(processor):
@@ -71,6 +70,40 @@ def encode(
         length_of_answer = _answer_tokens(tokenizer, prompt, text, special)
     images = [_load_image(sample, image, max_pixels, blank) for image in sample.images]
     arguments |= _content(processor, text, images)
+    tokens, extras = _process(processor, arguments, f"sample {sample.key}", len(images))
+    if "suffix" in arguments:
+        length_of_answer = int((tokens["token_type_ids"] == 1).sum())
+    return Encoded(tokens, extras, length_of_answer)
+
+
+def encode_text(text: str, images: list[Any], processor: Any, named: str) -> Encoded:
+    """Encodes a prompt that is laid out already, with its decoded images.
+
+    Args:
+        text: with one placeholder per image.
+        images: from `qvlm.data.images.open_image`, in the order of the placeholders.
+        processor: a Hugging Face processor.
+        named: what an error calls it.
+
+    Raises:
+        DataError: prompt and images do not fit together or the processor.
+    """
+    arguments = {
+        "add_special_tokens": not _has_begin(text, processor.tokenizer),
+        **_content(processor, text, images),
+    }
+    return Encoded(*_process(processor, arguments, named, len(images)), answer=0)
+
+
+def _has_begin(text: str, tokenizer: Any) -> bool:
+    """A template that writes the begin token itself must not get a second one."""
+    return bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+
+
+def _process(
+    processor: Any, arguments: dict[str, Any], named: str, images: int
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Returns what runs along with the tokens, and what the images need."""
     try:
         with warnings.catch_warnings():
             # Of Transformers' own code (PaliGemma's processor): nothing that a user can mend.
@@ -79,17 +112,19 @@ def encode(
     except (ValueError, TypeError) as error:  # for instance a processor without patch_size
         reason = str(error).partition("\n")[0]
         raise DataError(
-            f"sample {sample.key}: the processor cannot encode it ({reason}): "
-            "check the processor's files"
+            f"{named}: the processor cannot encode it ({reason}): check the processor's files"
         ) from error
     length = output["input_ids"].shape[1]
     tensors = {name: value for name, value in output.items() if name != "labels"}
     tokens = {k: v[0] for k, v in tensors.items() if v.shape[:2] == (1, length)}
     extras = {k: v for k, v in tensors.items() if k not in tokens}
-    if "suffix" in arguments:
-        length_of_answer = int((tokens["token_type_ids"] == 1).sum())
-    _check_placeholders(sample, processor, tokens["input_ids"])
-    return Encoded(tokens, extras, length_of_answer)
+    count = image_tokens(tokens, processor)
+    if (count > 0) != bool(images):
+        raise DataError(
+            f"{named}: the processor made {count} image tokens for {images} images: "
+            "check the processor's files"
+        )
+    return tokens, extras
 
 
 def _knows_suffixes(processor: Any) -> bool:
@@ -126,15 +161,6 @@ def _load_image(sample: Sample, source: ImageSource, max_pixels: int, blank: boo
     except ImageError as error:
         raise ImageError(f"sample {sample.key}: {error}") from error
     return blank_like(image) if blank else image
-
-
-def _check_placeholders(sample: Sample, processor: Any, ids: torch.Tensor) -> None:
-    count = image_tokens({"input_ids": ids}, processor)
-    if (count > 0) != bool(sample.images):
-        raise DataError(
-            f"sample {sample.key}: the processor made {count} image tokens for "
-            f"{len(sample.images)} images: check the processor's files"
-        )
 
 
 def image_tokens(inputs: Mapping[str, torch.Tensor], processor: Any) -> int:

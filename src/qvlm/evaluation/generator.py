@@ -80,6 +80,7 @@ class HuggingFaceGenerator:
         import torch
 
         from qvlm.data.batches import prompt_inputs
+        from qvlm.models.decoding import decoding
 
         inputs = prompt_inputs(
             samples,
@@ -89,8 +90,9 @@ class HuggingFaceGenerator:
         )
         length = inputs["input_ids"].shape[1]
         self._check_length(samples, length + self._settings.max_new_tokens)
+        settings = decoding(self._model, self._processor, self._settings.max_new_tokens)
         with torch.no_grad():
-            output = self._model.generate(**self._placed(inputs), generation_config=self._greedy())
+            output = self._model.generate(**self._placed(inputs), generation_config=settings)
         new = output[:, length:]
         texts: list[str] = self._processor.tokenizer.batch_decode(new, skip_special_tokens=True)
         return texts
@@ -125,36 +127,15 @@ class HuggingFaceGenerator:
 
     def _check_length(self, samples: Sequence[Sample], length: int) -> None:
         """Raises where the longest of the samples does not fit the model's positions."""
-        config = self._model.config
-        limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
+        from qvlm.models.decoding import positions
+
+        limit = positions(self._model)
         if limit is not None and length > limit:
             longest = max(samples, key=lambda sample: len(conversation_text(sample)))
             raise DataError(
                 f"sample {longest.key} or one beside it needs {length} positions, the model has "
                 f"{limit}: show fewer samples first or ask for shorter answers"
             )
-
-    def _greedy(self) -> Any:
-        """Plain argmax: every setting that a model's own generation_config could bring is set."""
-        from transformers import GenerationConfig
-
-        own = self._model.generation_config
-        tokenizer = self._processor.tokenizer
-        end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
-        first_end = end[0] if isinstance(end, list) else end
-        pad = tokenizer.pad_token_id
-        return GenerationConfig(
-            do_sample=False,
-            num_beams=1,
-            temperature=1.0,
-            top_p=1.0,
-            top_k=50,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            max_new_tokens=self._settings.max_new_tokens,
-            eos_token_id=end,
-            pad_token_id=pad if pad is not None else first_end,
-        )
 
 
 def _by_modality(

@@ -14,6 +14,7 @@ from qvlm.models.adapter import Adapter, sites_of_layer
 from qvlm.models.generic import report
 from qvlm.models.kinds import ROUTERS, linears_of
 from qvlm.models.registry import adapter_for
+from qvlm.numerics.hadamard import is_power_of_two
 from qvlm.numerics.weights import resolve_group_size
 from qvlm.schemes import Recipe
 
@@ -71,7 +72,13 @@ def group_size_of(site: Site, recipe: Recipe) -> int:
     scheme = recipe.tower_scheme(site.tower)
     if scheme is None:
         raise RecipeError(f"site {site.name} belongs to a tower that the recipe leaves alone")
-    return resolve_group_size(site.channels, scheme.weights.group, recipe.group_size_fallback)
+    size = resolve_group_size(site.channels, scheme.weights.group, recipe.group_size_fallback)
+    if scheme.activations.is_rotated and not is_power_of_two(size):
+        raise RecipeError(
+            f"groups of {size} channels cannot be rotated: choose a group_size that is a power "
+            "of two, or activations per_group"
+        )
+    return size
 
 
 def _unused(adapter: Adapter, model: nn.Module) -> dict[str, str]:

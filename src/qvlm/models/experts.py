@@ -1,7 +1,8 @@
-"""Mixture of experts: the fused parameters of all experts as one pair of linears per expert."""
+"""Mixture of experts: every expert as linears, fused parameters of all experts too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ def split_experts(model: nn.Module) -> None:
     """
     for path, module in list(model.named_modules()):
         if _is_fused(module):
-            replace_module(model, path, LinearExperts(module))
+            replace_module(model, path, _from_fused(module))
 
 
 def rows_of_expert(model: nn.Module, linear: str) -> torch.Tensor:
@@ -31,31 +32,32 @@ def rows_of_expert(model: nn.Module, linear: str) -> torch.Tensor:
 
 
 class Expert(nn.Module):
-    """One expert: a gated feed-forward of two linears, gate and up in one.
+    """One expert of a fused module: a gated feed-forward of two linears, gate and up in one."""
 
-    The linears are None until they are set, so that a checkpoint's reader can put its own there.
-    """
-
-    def __init__(self, gate_up: torch.Tensor, down: torch.Tensor) -> None:
+    def __init__(self, gate_up: torch.Tensor, down: torch.Tensor, act_fn: nn.Module) -> None:
         super().__init__()
         self.gate_up_proj = _linear(gate_up)
         self.down_proj = _linear(down)
+        self.act_fn = act_fn
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """hidden [tokens, channels] -> as hidden."""
+        gate, up = self.gate_up_proj(hidden).chunk(2, dim=-1)
+        output: torch.Tensor = self.down_proj(self.act_fn(gate) * up)
+        return output
 
 
 class LinearExperts(nn.Module):
-    """Routes tokens to experts made of linears; the same function as the fused module's.
+    """Routes tokens to experts made of linears; the same function as a fused module's.
 
     Attributes:
         rows: [tokens of the expert that is running] int64, ascending; None between forwards.
     """
 
-    def __init__(self, fused: Any) -> None:
-        """Takes over the weights of a fused module, [experts, out, in] each."""
+    def __init__(self, experts: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.act_fn = fused.act_fn
-        pairs = zip(fused.gate_up_proj.detach(), fused.down_proj.detach(), strict=True)
-        for index, (gate_up, down) in enumerate(pairs):
-            self.add_module(str(index), Expert(gate_up, down))
+        for index, expert in enumerate(experts):
+            self.add_module(str(index), expert)
         self.rows: torch.Tensor | None = None
 
     def forward(
@@ -63,19 +65,22 @@ class LinearExperts(nn.Module):
     ) -> torch.Tensor:
         """hidden [tokens, channels], expert and weight per choice [tokens, k] -> as hidden."""
         output = torch.zeros_like(hidden)
-        for name, expert in self.named_children():
-            if not isinstance(expert, Expert):
-                continue
-            chosen = top_k_index == int(name)
+        for index, expert in enumerate(self.children()):
+            chosen = top_k_index == index
             self.rows = chosen.any(dim=-1).nonzero().squeeze(-1)
             if not len(self.rows):
                 continue
-            gate, up = expert.gate_up_proj(hidden[self.rows]).chunk(2, dim=-1)
             weight = (top_k_weights * chosen).sum(dim=-1)[self.rows].unsqueeze(-1)
-            scaled = expert.down_proj(self.act_fn(gate) * up) * weight
+            scaled = expert(hidden[self.rows]) * weight
             output.index_add_(0, self.rows, scaled.to(output.dtype))
         self.rows = None
         return output
+
+
+def _from_fused(fused: Any) -> LinearExperts:
+    """Takes over the weights of a fused module, [experts, out, in] each."""
+    pairs = zip(fused.gate_up_proj.detach(), fused.down_proj.detach(), strict=True)
+    return LinearExperts(Expert(gate_up, down, fused.act_fn) for gate_up, down in pairs)
 
 
 def _is_fused(module: nn.Module) -> bool:

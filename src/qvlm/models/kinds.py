@@ -36,6 +36,8 @@ CROSS_ATTENTION: Roles = {
     IMAGE_STATES: ("cross_attn.k_proj", "cross_attn.v_proj"),
     "cross_out": ("cross_attn.o_proj",),
 }
+MPT_ATTENTION: Roles = {"attn_in": ("attn.Wqkv",), "attn_out": ("attn.out_proj",)}
+MPT_MLP: Roles = {"mlp_in": ("ffn.up_proj",), "mlp_out": ("ffn.down_proj",)}
 GATED_MLP: Roles = {"mlp_in": ("mlp.gate_proj", "mlp.up_proj"), "mlp_out": ("mlp.down_proj",)}
 FUSED_MLP: Roles = {"mlp_in": ("mlp.gate_up_proj",), "mlp_out": ("mlp.down_proj",)}
 CLIP_MLP: Roles = {"mlp_in": ("mlp.fc1",), "mlp_out": ("mlp.fc2",)}
@@ -50,18 +52,26 @@ PHI_LAYER: Roles = {
     "mlp_out": ("mlp.fc2",),
 }
 """Attention and feed-forward side by side, behind one norm."""
+PHI_ATTENTION: Roles = {
+    "attn_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attn_out": ("self_attn.dense",),
+}
+"""Of a Phi layer whose feed-forward part is a mixture of experts."""
 LLAVA_PROJECTOR: Roles = {"fc1_in": ("linear_1",), "fc2_in": ("linear_2",)}
 LLAMA_LAYER: Roles = {**LLAMA_ATTENTION, **GATED_MLP}
 CLIP_LAYER: Roles = {**CLIP_ATTENTION, **CLIP_MLP}
 
 PARTS: Sequence[Roles] = (
     PHI_LAYER,
+    PHI_ATTENTION,
     LLAMA_ATTENTION,
     CLIP_ATTENTION,
     INTERNVL_ATTENTION,
     FUSED_ATTENTION,
     QWEN_VISION_ATTENTION,
     CROSS_ATTENTION,
+    MPT_ATTENTION,
+    MPT_MLP,
     GATED_MLP,
     FUSED_MLP,
     CLIP_MLP,
@@ -71,7 +81,7 @@ PARTS: Sequence[Roles] = (
 )
 ROUTERS = ("mlp.gate", "mlp.shared_expert_gate")
 """Linears that decide which expert gets a token, or how much it counts: they stay as they are."""
-_EXPERT = re.compile(r"mlp\.experts\.(\d+)\.(gate_up_proj|down_proj)")
+_EXPERT = re.compile(r"mlp\.experts\.(\d+)\.(?:(gate_up_proj|gate_proj|up_proj|fc1)|down_proj|fc2)")
 
 
 def roles_of(layer: nn.Module) -> Roles | None:
@@ -84,12 +94,13 @@ def roles_of(layer: nn.Module) -> Roles | None:
             roles |= part
             left -= linears
     experts = sorted(
-        (int(match[1]), match[2] != "gate_up_proj", match[0])
+        (int(match[1]), match[2] is None, match[0])
         for match in map(_EXPERT.fullmatch, left)
         if match
     )
     for expert, is_output, linear in experts:
-        roles[expert_role(expert, is_output)] = (linear,)
+        role = expert_role(expert, is_output)
+        roles[role] = (*roles.get(role, ()), linear)
         left.remove(linear)
     return roles if roles and not left else None
 
@@ -105,7 +116,7 @@ def linears_of(module: nn.Module) -> tuple[str, ...]:
 
 
 def expert_role(expert: int, is_output: bool) -> str:
-    """Role of what the first linear of an expert reads, or its last one."""
+    """Role of what the first linears of an expert read, or its last one."""
     return f"expert_{expert}_{'out' if is_output else 'in'}"
 
 

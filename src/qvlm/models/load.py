@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,12 @@ import torch
 from torch import nn
 
 from qvlm.artefacts.checkpoint import QUANT_METHOD
+from qvlm.artefacts.exported import STANDARD
 from qvlm.errors import ModelError, WeightsError
 from qvlm.models.experts import split_experts
+from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
+from qvlm.models.quiet import quiet_transformers
 from qvlm.models.reader import first_dtype
 from qvlm.models.registry import adapter_for
 from qvlm.models.streamed import stream_model
@@ -49,6 +51,7 @@ def load_model(
     *,
     adapter: str = "auto",
     trust_remote_code: bool = False,
+    compressed: bool = False,
     streamed: bool = False,
 ) -> LoadedModel:
     """Loads a model and its processor; fused experts become linears.
@@ -57,15 +60,17 @@ def load_model(
         name: `pico-llava`, `smol-llava`, a directory or a hub id.
         adapter: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
+        compressed: let in what compressed-tensors quantized, which Transformers then simulates.
         streamed: leave the layers on disk until they are used, see `models.streamed`.
 
     Raises:
-        ModelError: it does not exist, is not an LVLM with an adapter, has no safetensors
-            weights, or lacks weights that its architecture needs.
+        ModelError: it does not exist, is quantized already, is not an LVLM with an adapter, has no
+            safetensors weights, or lacks weights that its architecture needs.
         WeightsError: a weight is NaN or infinite.
     """
     source = resolve(name)
-    known = adapter_for(_model_type(source, trust_remote_code), adapter)
+    register_architectures()
+    known = adapter_for(_model_type(source, trust_remote_code, compressed), adapter)
     if streamed:
         skeleton = _skeleton(source, trust_remote_code)
         model = stream_model(directory_of(source), skeleton, known)
@@ -82,7 +87,8 @@ def load_empty(
 ) -> LoadedModel:
     """As `load_model`, but without memory for the parameters: for what depends on shapes alone."""
     source = resolve(name)
-    adapter_for(_model_type(source, trust_remote_code), adapter)
+    register_architectures()
+    adapter_for(_model_type(source, trust_remote_code, compressed=False), adapter)
     model = _skeleton(source, trust_remote_code)
     split_experts(model)
     model.tie_weights()
@@ -141,7 +147,7 @@ def directory_of(source: str | Path) -> Path:
     return Path(cached_file(source, "config.json")).parent
 
 
-def _model_type(source: str | Path, trust_remote_code: bool) -> str:
+def _model_type(source: str | Path, trust_remote_code: bool, compressed: bool) -> str:
     if isinstance(source, Path):
         try:
             config = json.loads((source / "config.json").read_text(encoding="utf-8"))
@@ -150,7 +156,8 @@ def _model_type(source: str | Path, trust_remote_code: bool) -> str:
             raise ModelError(
                 f"'{source / 'config.json'}' is not a model's config: {error}"
             ) from error
-        if (config.get("quantization_config") or {}).get("quant_method") == QUANT_METHOD:
+        method = (config.get("quantization_config") or {}).get("quant_method")
+        if method == QUANT_METHOD or (method == STANDARD and not compressed):
             raise ModelError(f"'{source}' is quantized already: give the full-precision model")
         return model_type
     from transformers import AutoConfig
@@ -165,25 +172,19 @@ def _model_type(source: str | Path, trust_remote_code: bool) -> str:
 def _read_weights(source: str | Path, trust_remote_code: bool) -> nn.Module:
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
-    # Missing weights are an error below; what else it logs here is about tensor parallelism.
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
-            source,
-            dtype="auto",
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=trust_remote_code,
-        )
+        # Missing weights are an error below; what else it logs here is about tensor parallelism.
+        with quiet_transformers():
+            model, info = AutoModelForImageTextToText.from_pretrained(
+                source,
+                dtype="auto",
+                use_safetensors=True,
+                output_loading_info=True,
+                trust_remote_code=trust_remote_code,
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load model '{source}': {_first_line(error)}") from error
-    finally:
-        logger.setLevel(level)
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(
@@ -198,13 +199,11 @@ def _skeleton(source: str | Path, trust_remote_code: bool) -> Any:
     """The model without memory for its parameters, in its stored type."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
         dtype = config.dtype or first_dtype(directory_of(source))
-        with init_empty_weights(include_buffers=False):
+        with quiet_transformers(), init_empty_weights(include_buffers=False):
             return AutoModelForImageTextToText.from_config(
                 config, dtype=dtype, trust_remote_code=trust_remote_code
             )

@@ -17,6 +17,8 @@ ADAPTERS = {
     "llava_next": "qvlm.models.llava",
     "llava_onevision": "qvlm.models.llava",
     "mllama": "qvlm.models.mllama",
+    "moe_llava": "qvlm.models.llava",
+    "open_flamingo": "qvlm.models.open_flamingo.adapter",
     "paligemma": "qvlm.models.gemma",
     "qwen2_5_vl": "qvlm.models.qwen_vl",
     "qwen2_vl": "qvlm.models.qwen_vl",

@@ -19,25 +19,29 @@ from qvlm.numerics.weights import QuantizedWeight
 
 _EXACT_IN_FLOAT32 = 2**24
 """Up to here every integer is a float32."""
+_LARGEST_INT32 = 2**31 - 1
 
 
 def integer_accumulators(q: Tensor, weight: QuantizedWeight) -> Tensor:
     """Returns the accumulators by integer arithmetic.
 
-    Exact while group_size * 255 * 255 < 2^31, that is for groups of up to 33,000 channels.
+    In int32, or in int64, which is many times slower, where a sum of the given levels could
+    overflow: at 8 bits from about 33,000 channels per group.
 
     Args:
         q: [tokens, in] uint8 activation levels.
         weight: levels [out, in].
 
     Returns:
-        [groups, tokens, out] int32.
+        [groups, tokens, out] int32 or int64.
     """
-    activations = _groups_first(q, weight.group_size).to(torch.int32).contiguous()
+    largest = int(q.max()) * (2**weight.bits - 1) * weight.group_size if q.numel() else 0
+    dtype = torch.int32 if largest <= _LARGEST_INT32 else torch.int64
+    activations = _groups_first(q, weight.group_size).to(dtype).contiguous()
     levels = _groups_first(weight.levels, weight.group_size).transpose(1, 2)
-    products = torch.bmm(activations, levels.to(torch.int32).contiguous())
-    sums = activations.sum(dim=2, keepdim=True, dtype=torch.int32)
-    zero_points = weight.zero_point.t().unsqueeze(1).to(torch.int32)
+    products = torch.bmm(activations, levels.to(dtype).contiguous())
+    sums = activations.sum(dim=2, keepdim=True, dtype=dtype)
+    zero_points = weight.zero_point.t().unsqueeze(1).to(dtype)
     return products.sub_(sums * zero_points)
 
 
@@ -61,20 +65,35 @@ def float_accumulators(q: Tensor, weight: QuantizedWeight) -> Tensor:
     return torch.bmm(activations, centred)
 
 
-def combine(accumulators: Tensor, scale: Tensor) -> Tensor:
-    """Returns SUM_g s_og A[g, t, o], [tokens, out] float32.
-
-    One fixed order: groups are added first to last in float64, then rounded once. Each
-    product is exact there (8 bits of scale times at most 31 of accumulator), so that neither
-    the form of the accumulators nor fused multiply-adds can change a bit of the result.
+def centre(accumulators: Tensor, group_sums: Tensor, zero_point: Tensor) -> Tensor:
+    """Returns A[g, t, o] - z_tg B_og, exactly: inputs with a zero point per token and group.
 
     Args:
         accumulators: [groups, tokens, out] int32, or integer-valued float.
+        group_sums: B, [out, groups] int16.
+        zero_point: z, [tokens, groups, 1], integer-valued float32; NaN where the input is.
+    """
+    wide = accumulators.double()
+    return wide - zero_point.double().transpose(0, 1) * group_sums.double().t().unsqueeze(1)
+
+
+def combine(accumulators: Tensor, scale: Tensor, input_scale: Tensor | None = None) -> Tensor:
+    """Returns SUM_g s_og A[g, t, o], or SUM_g s_og D_tg A[g, t, o], [tokens, out] float32.
+
+    One fixed order: groups are added first to last in float64, then rounded once. Each
+    product is exact there (8 bits of scale times at most 31 of accumulator), so that the form of
+    the accumulators cannot change a bit of the result. With an input scale, s_og D_tg and the
+    product are each rounded to float64.
+
+    Args:
+        accumulators: [groups, tokens, out] integers, or integer-valued float.
         scale: [out, groups] float32 holding bfloat16 values.
+        input_scale: D, [tokens, groups, 1] float32.
     """
     total = torch.zeros(accumulators.shape[1:], dtype=torch.float64, device=accumulators.device)
-    for group, step in zip(accumulators, scale.double().t(), strict=True):
-        total.addcmul_(group.double(), step)
+    for index, (group, step) in enumerate(zip(accumulators, scale.double().t(), strict=True)):
+        by = step if input_scale is None else step * input_scale[:, index].double()
+        total += group.double() * by  # two operations: a fused one would round another product
     return total.float()
 
 

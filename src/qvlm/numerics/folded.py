@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -45,6 +46,15 @@ def level_sums(weight: QuantizedWeight) -> Tensor:
     """
     sums = weight.centred().sum(dim=-1).double()
     return (weight.scale.double() * sums).sum(dim=-1).float()
+
+
+def group_sums(weight: QuantizedWeight) -> Tensor:
+    """Returns B_og = SUM_{c in g} (v_oc - u_og), [out, groups] int16.
+
+    A zero point z that belongs to a token and a group subtracts z times this from A_og. Groups
+    hold at most 128 channels of 8 bits, or more of fewer bits (`runtime.kernels.plan`).
+    """
+    return weight.centred().sum(dim=-1, dtype=torch.int32).to(torch.int16)
 
 
 def folded_matmul(levels: Tensor, weight_dequantized: Tensor, bias: Tensor | None) -> Tensor:

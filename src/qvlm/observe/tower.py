@@ -17,6 +17,7 @@ from qvlm.models.replay import TowerInput, layers_caught, run_layer
 from qvlm.models.residency import resident
 from qvlm.models.walk import HIDDEN, caught_rows
 from qvlm.observe.collectors import ErrorCollector, PairCollector, Ranges, TailCollector
+from qvlm.observe.heads import share_heads
 from qvlm.observe.hooks import watch_sites
 from qvlm.schemes import Recipe
 from qvlm.schemes.layer import ActivationScheme
@@ -127,6 +128,8 @@ class TowerObserver:
         with resident(self._model, self._tower.layers[layer]):
             tails = self._tails(layer, sites, inputs)
             ranges, extremes = tails.ranges(), tails.extremes()
+            if self._recipe.calibration.share_heads:
+                ranges = share_heads(ranges, self._model, self._map)
             errors = ErrorCollector(self._schemes, ranges, self._recipe.search.lp_norm)
             self._pairs.know(extremes)
             rows = self._second_pass(layer, sites, inputs, tails.positions, errors)

@@ -1,4 +1,4 @@
-"""The stages in order, behind the public calls: quantize, load, evaluate, compare and the rest.
+"""The stages in order, behind the public calls: quantize, export, load, evaluate and the rest.
 
 The only package that imports every stage.
 """
@@ -7,25 +7,36 @@ from qvlm.artefacts.workspace import target_of
 from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.bench import FORMS, bench
 from qvlm.pipeline.compare import compare
+from qvlm.pipeline.convert import convert
 from qvlm.pipeline.estimate import estimate
 from qvlm.pipeline.evaluate import evaluate, is_first_process
+from qvlm.pipeline.export import check_format, export, quantize_and_export
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
 from qvlm.pipeline.resume import resume
 from qvlm.pipeline.score import score
+from qvlm.pipeline.serve import open_chat, serve
+from qvlm.pipeline.verify import verify
 
 __all__ = [
     "FORMS",
     "analyze",
     "bench",
+    "check_format",
     "compare",
+    "convert",
     "default_output",
     "estimate",
     "evaluate",
+    "export",
     "is_first_process",
     "load",
+    "open_chat",
     "quantize",
+    "quantize_and_export",
     "resume",
     "score",
+    "serve",
     "target_of",
+    "verify",
 ]

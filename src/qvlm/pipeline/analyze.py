@@ -35,7 +35,7 @@ DEFAULT_SWEEPS = "depth,percentiles,eta"
 def analyze(
     model: str | Path,
     output: str | Path,
-    recipe: str | Path | Recipe = "w4a4",
+    recipe: str | Path | Recipe = "w4a4-static",
     calibration: str = "picoscience",
     *,
     sweeps: str = DEFAULT_SWEEPS,

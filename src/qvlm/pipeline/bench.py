@@ -18,6 +18,7 @@ from qvlm.artefacts.store import atomic_directory, read_json, write_json
 from qvlm.data import Sample, open_source
 from qvlm.errors import DataError, QvlmError
 from qvlm.evaluation.speed import time_answers, weight_bytes
+from qvlm.export.standard.read import is_standard, read_standard
 from qvlm.models.load import resolve
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
@@ -40,6 +41,7 @@ def bench(
     repeat: int = 5,
     forms: Sequence[Form] = FORMS,
     adapter: str = "auto",
+    allow_fallback: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> SpeedReport:
@@ -47,14 +49,15 @@ def bench(
 
     Args:
         models: full-precision models, which run in float32 and bfloat16, and run directories of
-            `quantize`, which run simulated and in integers.
+            `quantize`, which run simulated and in integers; compressed-tensors checkpoints run
+            simulated, by Transformers.
         output: directory for `speed.json`, `speed.md` and plots; None writes nothing.
         data: source of the question; its first sample with an image is asked.
         split: which of its splits.
         new_tokens: length of the answer.
         repeat: timed rounds.
         forms: of `FORMS`, which to run.
-        adapter: as in `load`.
+        adapter, allow_fallback: as in `load`.
         overwrite: replace an existing output.
         progress: told which model runs.
 
@@ -69,7 +72,8 @@ def bench(
         rows = []
         for done, (model, form) in enumerate(contenders):
             progress(f"bench {Path(str(model)).name} {form}", done, len(contenders))
-            rows.append(_in_own_process(model, form, sample, new_tokens, repeat, adapter))
+            measured = (sample, new_tokens, repeat, adapter, allow_fallback)
+            rows.append(_in_own_process(model, form, *measured))
         progress("bench", len(contenders), len(contenders))
         report = SpeedReport(
             qvlm_version=__version__,
@@ -95,13 +99,20 @@ def _contenders(
     models: Sequence[str | Path], forms: Sequence[Form]
 ) -> Iterator[tuple[str | Path, Form]]:
     for model in models:
-        fitting = QUANTIZED if is_quantized(Path(model)) else FLOATING
+        fitting = _forms_of(Path(str(model)))
         chosen = [form for form in fitting if form in forms]
         if not chosen:
             raise QvlmError(f"'{model}' runs in {' or '.join(fitting)}: none of these is asked for")
         resolve(model)
         for form in chosen:
             yield model, form
+
+
+def _forms_of(path: Path) -> tuple[Form, ...]:
+    """In what a model can run; compressed-tensors through Transformers, which simulates."""
+    if is_standard(path):
+        return ("simulated",)
+    return QUANTIZED if is_quantized(path) else FLOATING
 
 
 def _question(data: str, split: str) -> Sample:
@@ -112,7 +123,13 @@ def _question(data: str, split: str) -> Sample:
 
 
 def _in_own_process(
-    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int, adapter: str
+    model: str | Path,
+    form: Form,
+    sample: Sample,
+    new_tokens: int,
+    repeat: int,
+    adapter: str,
+    allow_fallback: bool,
 ) -> Speed:
     """A fresh process, so that peak memory is that of one model.
 
@@ -121,7 +138,8 @@ def _in_own_process(
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(_measure, model, form, sample, new_tokens, repeat, adapter).result()
+            measured = (sample, new_tokens, repeat, adapter, allow_fallback)
+            return pool.submit(_measure, model, form, *measured).result()
         except BrokenProcessPool as error:
             raise RuntimeError(
                 f"the process that ran '{model}' in {form} was killed: is there memory enough?"
@@ -129,13 +147,19 @@ def _in_own_process(
 
 
 def _measure(
-    model: str | Path, form: Form, sample: Sample, new_tokens: int, repeat: int, adapter: str
+    model: str | Path,
+    form: Form,
+    sample: Sample,
+    new_tokens: int,
+    repeat: int,
+    adapter: str,
+    allow_fallback: bool,
 ) -> Speed:
     import torch
 
     torch.set_flush_denormal(True)
     begin = time.perf_counter()
-    loaded, processor = _loaded(model, form, adapter)
+    loaded, processor = _loaded(model, form, adapter, allow_fallback)
     load_seconds = time.perf_counter() - begin
     timings = time_answers(loaded, processor, sample, new_tokens, repeat)
     return Speed(
@@ -155,14 +179,17 @@ def _measure(
 
 def _scheme(run: Path) -> str:
     """Bits of the language model, whose layers come last."""
+    if is_standard(run):
+        stored = read_standard(run).layers[-1]
+        return f"W{stored.weight_bits}A{stored.activations.bits}"
     layer = read_json(run / "result.json", Result).layers[-1]
     return f"W{layer.weight_bits}A{layer.activation_bits}"
 
 
-def _loaded(model: str | Path, form: Form, adapter: str) -> tuple[Any, Any]:
+def _loaded(model: str | Path, form: Form, adapter: str, allow_fallback: bool) -> tuple[Any, Any]:
     import torch
 
     if form in QUANTIZED:
-        return load(model, form)
+        return load(model, form, allow_fallback=allow_fallback)
     loaded, processor = load(model, adapter=adapter)
     return loaded.to(getattr(torch, form)), processor

@@ -19,6 +19,7 @@ from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation import evaluate as score
 from qvlm.evaluation.shards import joined_shard
 from qvlm.evaluation.tasks import Task, load_task
+from qvlm.export.standard.read import is_standard
 from qvlm.models.load import directory_of, resolve
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
@@ -60,7 +61,8 @@ def evaluate(
     and all processes return the same scores.
 
     Args:
-        model: a run directory of `quantize`, or any model that `quantize` takes.
+        model: a run directory of `quantize`, a compressed-tensors checkpoint, or any model that
+            `quantize` takes.
         task: how answers are scored; None = by the rules of the data.
         data: data source of questions.
         split: which of its splits.
@@ -151,8 +153,10 @@ def put(samples: list[Sample], spec: Task, prompt: str | None) -> list[Sample]:
 
 def check_not_calibrated(model: str | Path, samples: Sequence[Sample]) -> None:
     """Raises DataError where a quantized model was calibrated on one of the samples."""
-    if is_quantized(Path(model)):
-        result = read_json(Path(model) / "result.json", Result)
+    path = Path(model)
+    # A compressed-tensors checkpoint of others does not say what it was calibrated on.
+    if is_quantized(path) or (is_standard(path) and (path / "result.json").is_file()):
+        result = read_json(path / "result.json", Result)
         calibrated = set(result.sample_fingerprints)
         seen = [sample.key for sample in samples if sample.fingerprint in calibrated]
         check_disjoint(seen, [sample.key for sample in samples])

@@ -40,21 +40,14 @@ def ingredients_of(
 
 
 def request_of(
-    model: str | Path,
-    recipe: Recipe,
-    calibration: str,
-    overwrite: bool,
-    memory: int | None,
-    trust_remote_code: bool,
+    model: str | Path, recipe: Recipe, calibration: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns what starts the same run again, as JSON can say it."""
     return {
         "model": str(model),
         "recipe": recipe.model_dump(mode="json"),
         "calibration": calibration,
-        "overwrite": overwrite,
-        "memory": memory,
-        "trust_remote_code": trust_remote_code,
+        "options": dict(options),
         "directory": str(Path.cwd()),
     }
 

@@ -9,7 +9,7 @@ import torch
 
 from qvlm.errors import KernelError
 from qvlm.runtime import QuantizedLinear, quantize_linear
-from qvlm.runtime.kernels import native
+from qvlm.runtime.kernels import gpu, native
 from qvlm.runtime.kernels.choose import DEFINITION, MISSING, selected
 from qvlm.schemes import ActivationScheme, LayerScheme
 
@@ -22,12 +22,14 @@ class KernelReport:
         available: kernels that run here, fastest first.
         used: the one that layers get, with its time for one token on a small layer.
         threads: where its threads come from.
+        gpu: whether there is an NVIDIA GPU, and kernels for it.
         advice: what to install, or what is wrong with `QVLM_KERNELS`; empty where all is well.
     """
 
     available: tuple[str, ...]
     used: str
     threads: str
+    gpu: str
     advice: str
 
 
@@ -45,17 +47,17 @@ def kernel_report() -> KernelReport:
             f"{DEFINITION}: {spent:.2f} ms for a token through 1024 x 1024 at W4A4, "
             f"{spent / floats:.0f} times as long as float32"
         )
-        return KernelReport(available, used, threads, MISSING.partition("; ")[0])
+        return KernelReport(available, used, threads, gpu.description(), MISSING.partition("; ")[0])
     try:
         kernel = selected()
     except KernelError as error:
-        return KernelReport(available, "none", threads, str(error))
+        return KernelReport(available, "none", threads, gpu.description(), str(error))
     spent, slow = _milliseconds(kernel), _milliseconds(DEFINITION)
     used = (
         f"{kernel}: {spent:.3f} ms for a token through 1024 x 1024 at W4A4; "
         f"the definition takes {slow:.2f} ms"
     )
-    return KernelReport(available, used, threads, "")
+    return KernelReport(available, used, threads, gpu.description(), "")
 
 
 @torch.no_grad()

@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from qvlm.errors import QvlmError, nearest
+from qvlm.export.standard.read import is_standard, read_standard
 from qvlm.models import load_model
 from qvlm.models.experts import split_experts
+from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
+from qvlm.runtime.kernels.choose import Choice
+from qvlm.runtime.kernels.gpu import usable_device
 from qvlm.runtime.load import is_quantized, load_quantized
+
+THROUGH_TRANSFORMERS = Choice("Transformers", "compressed-tensors, simulated in floating point")
 
 
 def load(
@@ -18,18 +24,21 @@ def load(
     arithmetic: Arithmetic | str = "integer",
     *,
     allow_fallback: bool = False,
+    device: str = "cpu",
     adapter: str = "auto",
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """Loads a model and its processor; `model.generate` works as in Transformers.
 
     Args:
-        model: a run directory of `quantize`, or any model that `quantize` takes (which is
-            then loaded in full precision).
+        model: a run directory of `quantize`; a compressed-tensors checkpoint, which Transformers
+            runs, simulated; or any model that `quantize` takes, in full precision.
         arithmetic: of a quantized model: `integer`, or `simulated` for the same numbers from
             float products.
         allow_fallback: run layers that no kernel supports by the slow PyTorch definition, instead
             of raising. Which kernel a layer got is in the model's `qvlm_kernels`.
+        device: `cpu`, or `cuda` for an NVIDIA GPU, where Triton's kernels run; put the inputs
+            there too.
         adapter: of a full-precision model: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
 
@@ -43,13 +52,28 @@ def load(
             f"use {' or '.join(known)}"
         )
     directory = Path(model)
+    place = usable_device(device)
+    register_architectures()
     if is_quantized(directory):
         quantized = load_quantized(
             directory,
             cast(Arithmetic, arithmetic),
             allow_fallback=allow_fallback,
+            device=place,
             prepare=split_experts,
         )
         return quantized, read_processor(directory)
-    loaded = load_model(model, adapter=adapter, trust_remote_code=trust_remote_code)
-    return loaded.model, loaded.processor
+    standard = read_standard(directory) if is_standard(directory) else None
+    loaded = load_model(
+        model,
+        adapter=adapter,
+        trust_remote_code=trust_remote_code,
+        compressed=standard is not None,
+    )
+    if standard is not None:
+        recorded: Any = loaded.model
+        # By itself it would wait for a forward of the whole model, but `generate` begins with the
+        # vision tower.
+        recorded.hf_quantizer.compressor.decompress_model(recorded)
+        recorded.qvlm_kernels = {layer.path: THROUGH_TRANSFORMERS for layer in standard.layers}
+    return loaded.model.to(place), loaded.processor

@@ -37,6 +37,7 @@ from qvlm.pipeline.needs import Work, check_memory, resident_bytes
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.pack import pack_layers
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.runnable import check_runnable
 from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.pipeline.streaming import check_streamable
 from qvlm.pipeline.vision import train_vision, write_vision
@@ -57,6 +58,7 @@ def quantize(
     overwrite: bool = False,
     resume: bool = False,
     memory: int | None = None,
+    allow_fallback: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = silent,
 ) -> Result:
@@ -76,6 +78,7 @@ def quantize(
         resume: go on with an interrupted run of the same output.
         memory: bytes that the run may use; layers then stay on disk until they are used. The
             written bytes are the same. None loads the model whole.
+        allow_fallback: warn of layers that no kernel will run, instead of raising.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far each stage is.
 
@@ -102,13 +105,20 @@ def quantize(
                 streamed=memory is not None,
             )
             model_map = describe(loaded.model, settings)
+            check_runnable(loaded.model, model_map, settings, allow_fallback=allow_fallback)
             used, guard = calibration_samples(calibration, settings)
             batches = sample_batches(used, loaded, settings)
             guard_batches = sample_batches(guard, loaded, settings) if guard else []
             if memory is not None:
                 check_memory(Work(loaded.model, model_map, settings, batches), memory, base)
+            options = {
+                "overwrite": overwrite,
+                "memory": memory,
+                "allow_fallback": allow_fallback,
+                "trust_remote_code": trust_remote_code,
+            }
             work.agree(
-                request_of(model, settings, calibration, overwrite, memory, trust_remote_code),
+                request_of(model, settings, calibration, options),
                 ingredients_of(
                     loaded.directory, settings, {"calibration": batches, "guard": guard_batches}
                 ),

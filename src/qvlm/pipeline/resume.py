@@ -36,11 +36,9 @@ def resume(directory: str | Path, *, progress: Progress = silent) -> Result:
         Recipe(**request["recipe"]),
         request["calibration"],
         target,
-        overwrite=request["overwrite"],
         resume=True,
-        memory=request["memory"],
-        trust_remote_code=request["trust_remote_code"],
         progress=progress,
+        **request["options"],
     )
 
 

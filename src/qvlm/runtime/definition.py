@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qvlm.numerics.accumulate import combine, float_accumulators, integer_accumulators
+from qvlm.numerics.accumulate import centre, combine, float_accumulators, integer_accumulators
 from qvlm.numerics.affine import AffineGrid, per_token_grid, quantize
+from qvlm.numerics.hadamard import hadamard
 from qvlm.numerics.packing import unpack_bits
 from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime.operators import register
@@ -20,9 +21,9 @@ Arithmetic = Literal["integer", "simulated"]
 
 _SCHEMA = (
     "definition(Tensor x, Tensor packed, Tensor scale, Tensor zero_point, Tensor? constant, "
-    "Tensor? token_sums, Tensor? input_scale, Tensor? input_zero_point, int group_size, "
-    "int weight_bits, bool symmetric, int activation_bits, bool symmetric_activations, "
-    "str arithmetic) -> Tensor"
+    "Tensor? token_sums, Tensor? group_sums, Tensor? input_scale, Tensor? input_zero_point, "
+    "int group_size, int weight_bits, bool symmetric, int activation_bits, "
+    "bool symmetric_activations, bool rotate, str arithmetic) -> Tensor"
 )
 
 
@@ -33,6 +34,7 @@ def linear(
     zero_point: Tensor,
     constant: Tensor | None,
     token_sums: Tensor | None,
+    group_sums: Tensor | None,
     input_scale: Tensor | None,
     input_zero_point: Tensor | None,
     group_size: int,
@@ -40,13 +42,16 @@ def linear(
     symmetric: bool,
     activation_bits: int,
     symmetric_activations: bool,
+    rotate: bool,
     arithmetic: str,
 ) -> Tensor:
     """Multiplies by packed weights (METHOD: one integer semantics).
 
     y_o = SUM_g s_og A_og + constant_o with the integer accumulators
     A_og = SUM_c q_c v_oc - u_og SUM_c q_c. Both arithmetics give the same bits, because the
-    accumulators are exact in either and the float epilogue is the same code.
+    accumulators are exact in either and the float epilogue is the same code. Where activations
+    have a grid per token and group, y_o = SUM_g s_og D_g (A_og - z_g B_og) + constant_o with
+    B_og = SUM_c (v_oc - u_og).
 
     Args:
         x: [..., in], any float dtype.
@@ -55,9 +60,11 @@ def linear(
         zero_point: [out, groups] uint8.
         constant: [out] float32 or None.
         token_sums: [out] float32 where activations are per token, else None.
+        group_sums: [out, groups] int16, B, where activations are per group, else None.
         input_scale, input_zero_point: [in] or [1] float32 where they are static, else None.
         group_size, weight_bits, symmetric: of the weight.
         activation_bits, symmetric_activations: of the input.
+        rotate: transform each group of the input (`numerics.hadamard`).
         arithmetic: see `Arithmetic`.
 
     Returns:
@@ -74,13 +81,23 @@ def linear(
     )
     if activation_bits == FLOAT_BITS:
         y = F.linear(tokens, weight.dequantized())
+    elif group_sums is not None:
+        rotated = hadamard(tokens, group_size) if rotate else tokens
+        parts = torch.unflatten(rotated, 1, (-1, group_size))
+        grid = per_token_grid(parts, activation_bits, symmetric_activations)
+        levels = quantize(parts, grid).flatten(1).to(torch.uint8)
+        accumulate = integer_accumulators if arithmetic == "integer" else float_accumulators
+        sums = centre(accumulate(levels, weight), group_sums, grid.zero_point)
+        y = combine(sums, weight.scale, grid.scale)
     else:
         if input_scale is None or input_zero_point is None:
             grid = per_token_grid(tokens, activation_bits, symmetric_activations)
         else:
             grid = AffineGrid(input_scale, input_zero_point, 2**activation_bits)
         levels = quantize(tokens, grid).to(torch.uint8)
-        accumulate = integer_accumulators if arithmetic == "integer" else float_accumulators
+        # PyTorch has no integer products on a GPU; those of floats are exact too.
+        as_integers = arithmetic == "integer" and x.device.type == "cpu"
+        accumulate = integer_accumulators if as_integers else float_accumulators
         y = combine(accumulate(levels, weight), weight.scale)
         if token_sums is not None:
             y = (y - grid.zero_point * token_sums) * grid.scale

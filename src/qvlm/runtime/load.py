@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from qvlm.artefacts.checkpoint import (
     WEIGHTS_NAME,
     CheckpointIndex,
     QuantizedLayer,
+    site_names,
 )
 from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.store import read_json
@@ -26,6 +27,8 @@ from qvlm.runtime.kernels.choose import DEFINITION, Choice, choose
 from qvlm.runtime.linear import QuantizedLinear, shape_of
 from qvlm.runtime.packed import unpacked_grid, unpacked_weight
 from qvlm.runtime.parameters import LinearParameters
+
+CPU = torch.device("cpu")
 
 
 def is_quantized(directory: Path) -> bool:
@@ -58,9 +61,10 @@ def load_quantized(
     arithmetic: Arithmetic = "integer",
     *,
     allow_fallback: bool = False,
+    device: torch.device = CPU,
     prepare: Callable[[nn.Module], None] = lambda model: None,
 ) -> nn.Module:
-    """Builds the model of a checkpoint, in evaluation mode on the CPU.
+    """Builds the model of a checkpoint, in evaluation mode.
 
     Which kernel each layer got is in the model's `qvlm_kernels`: layer path -> `Choice`.
 
@@ -68,6 +72,7 @@ def load_quantized(
         directory: written by `qvlm quantize`.
         arithmetic: `integer`, or `simulated` for the same numbers from float products.
         allow_fallback: run layers without a kernel by the slow definition instead of raising.
+        device: where it will run, which decides the kernels.
         prepare: changes the modules of the empty model into those that were quantized.
 
     Raises:
@@ -77,8 +82,8 @@ def load_quantized(
     from transformers import GenerationConfig
 
     index = read_index(directory)
-    file = _File(directory / WEIGHTS_NAME)
-    model = _empty_model(directory)
+    file = _Reader(LazyTensors(directory / WEIGHTS_NAME))
+    model = empty_model(directory)
     prepare(model)
     choices: dict[str, Choice] = {}
     for layer in index.layers:
@@ -86,7 +91,12 @@ def load_quantized(
         choice = (
             Choice(DEFINITION, "simulated arithmetic")
             if arithmetic == "simulated"
-            else choose(shape_of(parameters), layer.path, allow_fallback=allow_fallback)
+            else choose(
+                shape_of(parameters),
+                layer.path,
+                allow_fallback=allow_fallback,
+                device=device.type,
+            )
         )
         choices[layer.path] = choice
         _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
@@ -96,7 +106,7 @@ def load_quantized(
         settings.generation_config = GenerationConfig.from_pretrained(directory)
     recorded: Any = model
     recorded.qvlm_kernels = choices
-    return model.eval()
+    return model.to(device).eval()
 
 
 def _read_config(directory: Path) -> dict[str, Any]:
@@ -111,8 +121,12 @@ def _read_config(directory: Path) -> dict[str, Any]:
     return values
 
 
-def _empty_model(directory: Path) -> nn.Module:
-    """The architecture that config.json describes, without memory for its parameters."""
+def empty_model(directory: Path) -> nn.Module:
+    """Returns the architecture that config.json describes, without memory for its parameters.
+
+    Raises:
+        ArtefactError: there is no config.json, or it describes no model that can be built.
+    """
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -137,7 +151,20 @@ def _put(model: nn.Module, path: str, module: nn.Module) -> None:
         raise ArtefactError(f"the model of the checkpoint has no layer '{path}'") from error
 
 
-def _parameters(file: _File, layer: QuantizedLayer) -> LinearParameters:
+def take_parameters(tensors: dict[str, torch.Tensor], layer: QuantizedLayer) -> LinearParameters:
+    """Takes a layer's tensors out of a native checkpoint's; those of its site stay.
+
+    Raises:
+        ArtefactError: one is missing, or has another shape or type than the index says.
+    """
+    reader = _Reader(tensors)
+    parameters = _parameters(reader, layer)
+    for name in reader.names - set(site_names(layer.site)):
+        del tensors[name]
+    return parameters
+
+
+def _parameters(file: _Reader, layer: QuantizedLayer) -> LinearParameters:
     weight = unpacked_weight(
         layer.path,
         file.read,
@@ -154,12 +181,12 @@ def _parameters(file: _File, layer: QuantizedLayer) -> LinearParameters:
     return LinearParameters(weight, bias, layer.activations, grid)
 
 
-class _File:
-    """The weights file, read tensor by tensor, with what has been read."""
+class _Reader:
+    """The tensors of a checkpoint, read one by one, with what has been read."""
 
-    def __init__(self, path: Path) -> None:
-        self._tensors = LazyTensors(path)
-        self._read: set[str] = set()
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._tensors = tensors
+        self.names: set[str] = set()
 
     def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """A tensor that has to be there."""
@@ -172,19 +199,19 @@ class _File:
             )
         if tensor.dtype != dtype:
             raise ArtefactError(f"tensor '{name}' has type {tensor.dtype}, expected {dtype}")
-        self._read.add(name)
+        self.names.add(name)
         return tensor
 
     def read_if_there(self, name: str) -> torch.Tensor | None:
         """A tensor that may be missing, in float32."""
         if name not in self._tensors:
             return None
-        self._read.add(name)
+        self.names.add(name)
         return self._tensors[name].float()
 
     def rest(self) -> dict[str, torch.Tensor]:
         """What has not been read."""
-        return {name: self._tensors[name] for name in self._tensors if name not in self._read}
+        return {name: self._tensors[name] for name in self._tensors if name not in self.names}
 
 
 def _load_rest(model: Any, tensors: dict[str, torch.Tensor], directory: Path) -> None:

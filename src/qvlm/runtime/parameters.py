@@ -9,6 +9,7 @@ from torch import nn
 
 from qvlm.numerics.affine import AffineGrid
 from qvlm.numerics.folded import fold
+from qvlm.numerics.hadamard import hadamard
 from qvlm.numerics.weights import QuantizedWeight, quantize_weight
 from qvlm.schemes import ActivationScheme, LayerScheme
 
@@ -18,7 +19,8 @@ class LinearParameters:
     """Everything that defines the output of a quantized linear.
 
     Attributes:
-        weight: levels of W (no static activations) or of the folded D_c W_oc (static ones).
+        weight: levels of W; of the folded D_c W_oc where activations are static, of W H / G where
+            they are rotated in groups of G.
         bias: [out] float32 or None.
         activations: scheme of the input.
         grid: static grid of the input, scale and zero point [in] or [1]; None where the
@@ -44,7 +46,7 @@ def quantize_linear(
         grid: static activation grid, required exactly where `scheme.activations.is_static`.
     """
     quantized = quantize_weight(
-        multiplier(linear, grid),
+        multiplier(linear, grid, scheme, group_size),
         bits=scheme.weights.bits,
         group_size=group_size,
         symmetric=scheme.weights.symmetric,
@@ -53,9 +55,13 @@ def quantize_linear(
     return with_weight(linear, quantized, scheme, grid)
 
 
-def multiplier(linear: nn.Linear, grid: AffineGrid | None) -> torch.Tensor:
-    """Returns the matrix that is quantized, [out, in] float32: D_c W_oc, or W without a grid."""
+def multiplier(
+    linear: nn.Linear, grid: AffineGrid | None, scheme: LayerScheme, group_size: int
+) -> torch.Tensor:
+    """Returns the matrix that is quantized, [out, in] float32: D_c W_oc, W H / G, or W."""
     weight = linear.weight.detach().float()
+    if scheme.activations.is_rotated:
+        return hadamard(weight, group_size) / group_size
     return weight if grid is None else fold(weight, grid.scale)
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from qvlm.numerics.affine import AffineGrid, per_token_grid, quantize
 from qvlm.numerics.folded import folded_matmul
+from qvlm.numerics.hadamard import hadamard
 from qvlm.runtime.parameters import LinearParameters
 from qvlm.schemes.layer import FLOAT_BITS
 
@@ -24,6 +25,7 @@ class SimulatedLinear(nn.Module):
         super().__init__()
         self.activations = parameters.activations
         self.grid = parameters.grid
+        self.group_size = parameters.weight.group_size
         self.register_buffer("weight", parameters.weight.dequantized(), persistent=False)
         self.register_buffer("bias", parameters.bias, persistent=False)
 
@@ -34,15 +36,20 @@ class SimulatedLinear(nn.Module):
     def multiplied(self, x: torch.Tensor) -> torch.Tensor:
         """Returns what V multiplies, of the shape of x, in float32.
 
-        Static inputs: q - z; per-token inputs: D (q - z); floating-point inputs: x.
+        Static inputs: q - z; inputs with ranges of the moment: D (q - z), in the rotated space
+        where the scheme rotates; floating-point inputs: x.
         """
         wide = x.float()
         if self.activations.bits == FLOAT_BITS:
             return wide
         if self.grid is not None:
             return _centred(wide, self.grid)
+        if self.activations.is_rotated:
+            wide = hadamard(wide, self.group_size)
+        if self.activations.is_grouped:
+            wide = torch.unflatten(wide, -1, (-1, self.group_size))
         grid = per_token_grid(wide, self.activations.bits, self.activations.symmetric)
-        return _centred(wide, grid) * grid.scale
+        return (_centred(wide, grid) * grid.scale).reshape(x.shape)
 
 
 def _centred(x: torch.Tensor, grid: AffineGrid) -> torch.Tensor:

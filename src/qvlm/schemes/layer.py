@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 FLOAT_BITS = 16
 """The bit width that means "left in floating point"."""
 
+ActivationGranularity = Literal[
+    "per_channel", "per_tensor", "per_token", "per_group", "per_group_rotated"
+]
+
 SUPPORTED_BITS = (2, 3, 4, 5, 6, 7, 8, FLOAT_BITS)
 
 
@@ -58,11 +62,13 @@ class ActivationScheme(Frozen):
     """Uniform affine activations on an integer grid of 2^bits levels.
 
     Shapes: x [tokens, channels] -> scale [channels] (`per_channel`, static),
-    [1] (`per_tensor`, static) or [tokens, 1] (`per_token`, computed at run time).
+    [1] (`per_tensor`, static), [tokens, 1] (`per_token`, computed at run time) or
+    [tokens, groups] (`per_group`, computed at run time), of the weight's groups;
+    `per_group_rotated` spreads each group by a Hadamard transform first.
     """
 
     bits: int = 4
-    granularity: Literal["per_channel", "per_tensor", "per_token"] = "per_channel"
+    granularity: ActivationGranularity = "per_channel"
     symmetric: bool = False
 
     _bits = field_validator("bits")(_check_bits)
@@ -70,7 +76,17 @@ class ActivationScheme(Frozen):
     @property
     def is_static(self) -> bool:
         """True where the range is fixed by calibration, so that it can be searched."""
-        return self.bits < FLOAT_BITS and self.granularity != "per_token"
+        return self.bits < FLOAT_BITS and self.granularity in ("per_channel", "per_tensor")
+
+    @property
+    def is_grouped(self) -> bool:
+        """True where every token has a range for each group of the weight."""
+        return self.bits < FLOAT_BITS and self.granularity in ("per_group", "per_group_rotated")
+
+    @property
+    def is_rotated(self) -> bool:
+        """True where each group is transformed before it is rounded, and the weight to match."""
+        return self.bits < FLOAT_BITS and self.granularity == "per_group_rotated"
 
 
 class LayerScheme(Frozen):
@@ -84,6 +100,10 @@ class LayerScheme(Frozen):
         if self.weights.bits == FLOAT_BITS:
             raise ValueError(
                 "weights of 16 bits leave nothing to quantize: name the layers in `exclude` instead"
+            )
+        if self.activations.is_grouped and self.weights.group is None:
+            raise ValueError(
+                "activations per_group need weights per_group, whose groups they share"
             )
         return self
 

@@ -10,12 +10,12 @@ PROPOSED = "recipe"
 """The method that the others are compared with."""
 METHODS = {
     "RTN per token": "nearest rounding, activation ranges computed for every token at run time",
-    "RTN static": "nearest rounding, the recipe's activations with min-max ranges",
+    "RTN static": "nearest rounding, static activations with min-max ranges",
     "layer-wise": "nearest rounding, percentiles searched layer by layer",
     "Q-VLM": "nearest rounding, percentiles searched jointly in entropy-guided blocks",
     PROPOSED: "the recipe as it is",
 }
-"""Name -> what it does; all from the same bits and granularities."""
+"""Name -> what it does; all from the same bits and weight groups."""
 _UNSEARCHED = {"strategy": "none", "start": "minmax"}
 _SEARCHED = {"strategy": "coordinate", "start": "lp", "token_weights": "uniform"}
 
@@ -25,7 +25,7 @@ def method_recipe(method: str, recipe: Recipe) -> Recipe:
     if method == PROPOSED:
         return recipe
     towers = {
-        name: _plain(getattr(recipe, name), per_token=method == "RTN per token")
+        name: _plain(name, getattr(recipe, name), per_token=method == "RTN per token")
         for name in ("language", "projector", "vision", "lm_head")
     }
     search = recipe.search.model_copy(update=_UNSEARCHED if method.startswith("RTN") else _SEARCHED)
@@ -42,12 +42,18 @@ def method_recipe(method: str, recipe: Recipe) -> Recipe:
     )
 
 
-def _plain(scheme: LayerScheme | None, per_token: bool) -> LayerScheme | None:
-    """The scheme with nearest rounding, its activations per token where asked for."""
+def _plain(tower: str, scheme: LayerScheme | None, per_token: bool) -> LayerScheme | None:
+    """The scheme with nearest rounding, its activations per token where asked for.
+
+    Activations per group have no range to search: they become what the paper has, static ones per
+    channel, and per token in the vision tower.
+    """
     if scheme is None:
         return None
     weights = scheme.weights.model_copy(update={"rounding": "nearest"})
     activations = scheme.activations
-    if per_token:
+    if per_token or (tower == "vision" and activations.is_grouped):
         activations = activations.model_copy(update={"granularity": "per_token"})
+    if activations.is_grouped:
+        activations = activations.model_copy(update={"granularity": "per_channel"})
     return scheme.model_copy(update={"weights": weights, "activations": activations})

@@ -29,6 +29,9 @@ class CalibrationSettings(Frozen):
     max_image_pixels: int = Field(default=40_000_000, ge=1)
     expert_tokens: int = Field(default=64, ge=0)
     """An expert that fewer tokens were routed to has the range over all experts of its layer."""
+    share_heads: bool = False
+    """Query heads that share a value head share their ranges, which then can move into its rows:
+    what `qvlm export` needs for static ranges per channel."""
 
 
 class PartitionSettings(Frozen):

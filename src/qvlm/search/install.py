@@ -77,8 +77,8 @@ class Installer:
 
     def multipliers(self, site: Site, index: int | None) -> dict[str, torch.Tensor]:
         """Path -> the matrix [out, in] float32 that is quantized at a percentile index."""
-        grid = self.grid(site, index)
-        return {path: multiplier(self._linears[path], grid) for path in site.linears}
+        grid, scheme, size = self.grid(site, index), self.scheme(site), self.group_size(site)
+        return {path: multiplier(self._linears[path], grid, scheme, size) for path in site.linears}
 
     @torch.no_grad()
     def install_rounded(

@@ -15,6 +15,7 @@ from qvlm.artefacts import ClipPlan, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import SiteRounding
 from qvlm.artefacts.steps import Rows, Step
+from qvlm.errors import DataError
 from qvlm.models.replay import TowerInput, layers_caught
 from qvlm.models.residency import resident
 from qvlm.models.walk import caught_rows
@@ -142,6 +143,12 @@ def _start(
                 for _ in caught:
                     pass
         run.layer_forwards += layers_caught(run.installer.model_map, (tower,))
+        if not calls:
+            site = run.installer.model_map.sites_of(tower.name)[0].name
+            raise DataError(
+                f"calibration never reached '{site}': give samples that use it "
+                "(images for the vision tower and the projector)"
+            )
     return first, TowerRun(run.installer.model, tower, calls, run.weights), rows
 
 

@@ -44,6 +44,9 @@ def round_model(
             nearest rounding, all weights go back to that. Without them there is no guard.
         progress: told the layers that are done.
         steps: keeps finished layers, packed (see `search.layers`); by default nothing is kept.
+
+    Raises:
+        DataError: no sample reaches a tower.
     """
     begin = time.perf_counter()
     model = installer.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -32,7 +33,8 @@ def search(
 ) -> ClipPlan:
     """Chooses every static site's percentile and leaves the model quantized so.
 
-    With the strategy `none` that is where a search would start, and no layer is run.
+    With the strategy `none`, or without a static site (a warning), that is where a search would
+    start, and no layer is run.
 
     Args:
         installer: the model, its map, the recipe and the candidate ranges.
@@ -47,6 +49,15 @@ def search(
     settings = installer.recipe.search
     start = start_indices(installer.stats, settings.start)
     if settings.strategy == "none":
+        clips = unsearched(installer)
+        installer.install_plan(clips)
+        return clips
+    if not start:
+        warnings.warn(
+            f"search.strategy={settings.strategy} finds nothing to search: no activations have "
+            "static ranges (recipe w4a4-static has)",
+            stacklevel=2,
+        )
         clips = unsearched(installer)
         installer.install_plan(clips)
         return clips

@@ -21,6 +21,7 @@ from qvlm.models.describe import group_size_of
 from qvlm.models.replay import replace_module
 from qvlm.numerics.affine import AffineGrid, per_token_grid
 from qvlm.numerics.folded import folded_matmul
+from qvlm.numerics.hadamard import hadamard
 from qvlm.numerics.precision import at_least_float32
 from qvlm.numerics.weights import quantize_weight
 from qvlm.runtime import quantize_linear
@@ -52,18 +53,24 @@ class _SwitchedLinear(nn.Module, ABC):
     """The given linear, or what it becomes quantized, as the switch says."""
 
     def __init__(
-        self, linear: nn.Linear, scheme: LayerScheme, grid: AffineGrid | None, switch: Switch
+        self,
+        linear: nn.Linear,
+        scheme: LayerScheme,
+        group_size: int,
+        grid: AffineGrid | None,
+        switch: Switch,
     ) -> None:
         super().__init__()
         self.linear = linear
         self.scheme, self.grid, self._switch = scheme, grid, switch
+        self.group_size = group_size
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out], in the dtype of x."""
         if not self._switch.quantized:
             return cast(Tensor, self.linear(x))
         weight, bias = self.rounded()
-        return _linear(x, weight, bias, self.scheme.activations, self.grid)
+        return _linear(x, weight, bias, self.scheme.activations, self.group_size, self.grid)
 
     @abstractmethod
     def rounded(self) -> tuple[Tensor, Tensor | None]:
@@ -73,22 +80,13 @@ class _SwitchedLinear(nn.Module, ABC):
 class TrainableQuantizedLinear(_SwitchedLinear):
     """Quantizes the weight it has at each call; weight and bias are those of the given linear."""
 
-    def __init__(
-        self,
-        linear: nn.Linear,
-        scheme: LayerScheme,
-        group_size: int,
-        grid: AffineGrid | None,
-        switch: Switch,
-    ) -> None:
-        super().__init__(linear, scheme, grid, switch)
-        self.group_size = group_size
-
     def rounded(self) -> tuple[Tensor, Tensor | None]:
         """Rounds the weight; its gradient passes straight through."""
         weight = at_least_float32(self.linear.weight)
         if self.grid is not None:
             weight = weight * self.grid.scale  # as `numerics.folded.fold`
+        if self.scheme.activations.is_rotated:
+            weight = hadamard(weight, self.group_size) / self.group_size
         rounded: Tensor = _RoundedWeight.apply(  # type: ignore[no-untyped-call]
             weight, self.scheme, self.group_size
         )
@@ -109,7 +107,7 @@ class FixedQuantizedLinear(_SwitchedLinear):
         grid: AffineGrid | None,
         switch: Switch,
     ) -> None:
-        super().__init__(linear, scheme, grid, switch)
+        super().__init__(linear, scheme, group_size, grid, switch)
         parameters = quantize_linear(linear, scheme, group_size, grid)
         self.register_buffer("weight", parameters.weight.dequantized(), persistent=False)
         self.register_buffer("bias", parameters.bias, persistent=False)
@@ -154,6 +152,7 @@ def _linear(
     weight: Tensor,
     bias: Tensor | None,
     activations: ActivationScheme,
+    group_size: int,
     grid: AffineGrid | None,
 ) -> Tensor:
     """The forward of `SimulatedLinear`, with the straight-through gradient."""
@@ -163,8 +162,13 @@ def _linear(
     elif grid is not None:
         y = folded_matmul(_centred(values, grid), weight, bias)
     else:
+        if activations.is_rotated:
+            values = hadamard(values, group_size)
+        if activations.is_grouped:
+            values = torch.unflatten(values, -1, (-1, group_size))
         grid = per_token_grid(values.detach(), activations.bits, activations.symmetric)
-        y = folded_matmul(_centred(values, grid) * grid.scale, weight, bias)
+        rounded = (_centred(values, grid) * grid.scale).reshape(x.shape)
+        y = folded_matmul(rounded, weight, bias)
     return y.to(x.dtype)
 
 

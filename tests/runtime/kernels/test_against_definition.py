@@ -14,6 +14,9 @@ WIDTHS = [(4, 4), (4, 8), (6, 6), (8, 8), (4, 16), (8, 16)]
 OTHER_WIDTHS = [(2, 2), (3, 5), (5, 3), (7, 7), (8, 4), (7, 8), (6, 16), (1, 8)]
 
 
+GROUPED_WIDTHS = [(4, 4), (4, 8), (6, 6), (8, 8), (3, 5), (7, 7)]
+
+
 def compare(path, made, x):
     assert_equal_to(QuantizedLinear(made)(x), QuantizedLinear(made, kernel=path)(x))
 
@@ -67,6 +70,52 @@ def test_channels_in_several_spans(path, weight_bits, activation_bits, group_siz
         20, width, weight_bits=weight_bits, activation_bits=activation_bits, group_size=group_size
     )
     compare(path, made, inputs(8, width))
+
+
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), GROUPED_WIDTHS)
+@pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
+@pytest.mark.parametrize("tokens", [1, 3, 4, 7, 13])
+def test_a_grid_per_token_and_group(path, weight_bits, activation_bits, symmetric, tokens):
+    for size, rotate in ((32, True), (16, False), (128, True), (6, False), (1, True)):
+        made = parameters(
+            37, 3 * size, weight_bits=weight_bits, activation_bits=activation_bits,
+            group_size=size, granularity="per_group_rotated" if rotate else "per_group",
+            symmetric=symmetric,
+        )  # fmt: skip
+        compare(path, made, inputs(tokens, 3 * size))
+
+
+@pytest.mark.parametrize("width", [(4, 4), (8, 8)])
+def test_grids_per_group_in_several_spans(path, width):
+    """Of one group of 1024, cut, and of many."""
+    for size, groups in ((1024, 1), (64, 47), (2048, 2)):
+        if size * (2 ** width[0] - 1) >= 2**15:
+            continue
+        made = parameters(
+            20, size * groups, weight_bits=width[0], activation_bits=width[1], group_size=size,
+            granularity="per_group_rotated",
+        )  # fmt: skip
+        for tokens in (1, 8):
+            compare(path, made, inputs(tokens, size * groups))
+
+
+def test_the_rotation_is_that_of_the_definition_bit_for_bit(path):
+    """Inputs whose rotated values lie on the border between two levels."""
+    made = parameters(16, 64, group_size=32, granularity="per_group_rotated", bias=False)
+    x = (torch.randint(-8, 8, (64, 64), generator=torch.Generator().manual_seed(3)) / 7).float()
+    expected, actual = QuantizedLinear(made), QuantizedLinear(made, kernel=path)
+    torch.testing.assert_close(actual(x), expected(x), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_visible(path, bad):
+    made = parameters(20, 64, group_size=32, granularity="per_group_rotated")
+    x = inputs(3, 64)
+    x[1, 5] = bad
+    expected, y = QuantizedLinear(made)(x), QuantizedLinear(made, kernel=path)(x)
+    assert y[1].isnan().all()
+    assert expected[1].isnan().all()
+    assert_equal_to(expected[[0, 2]], y[[0, 2]])
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), WIDTHS[:4] + OTHER_WIDTHS[:6])

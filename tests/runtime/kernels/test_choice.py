@@ -11,11 +11,11 @@ import qvlm
 from qvlm.errors import KernelError
 from qvlm.runtime import QuantizedLinear
 from qvlm.runtime.kernels import choose as choosing
-from qvlm.runtime.kernels import native
+from qvlm.runtime.kernels import gpu, native
 from qvlm.runtime.kernels.choose import choose
 from qvlm.runtime.kernels.plan import LinearShape, plan_of
 from qvlm.schemes import ActivationScheme
-from tiny.linears import PATHS
+from tiny.linears import PATHS, parameters
 
 
 def shape(**changes) -> LinearShape:
@@ -61,7 +61,7 @@ def test_a_misspelt_one_is_refused(monkeypatch):
 def test_one_that_does_not_run_here_is_refused(monkeypatch):
     missing = next(name for name in choosing.NAMES if name not in (*PATHS, "torch"))
     monkeypatch.setenv("QVLM_KERNELS", missing)
-    with pytest.raises(KernelError, match=f"{missing} does not run here"):
+    with pytest.raises(KernelError, match=f"{missing} does not run on the cpu here"):
         choose(shape(), "up", allow_fallback=True)
 
 
@@ -124,3 +124,42 @@ def test_every_kernel_gives_the_logits_of_the_definition(monkeypatch, quantized)
         logits[name] = model(input_ids=tokens).logits
     for name in PATHS:
         torch.testing.assert_close(logits[name], logits["torch"], rtol=1e-3, atol=1e-4)
+
+
+def test_a_gpu_gets_triton(monkeypatch):
+    monkeypatch.setattr(gpu, "is_installed", lambda: True)
+    assert choose(shape(), "up", allow_fallback=False, device="cuda").kernel == "triton"
+    monkeypatch.setenv("QVLM_KERNELS", "portable")
+    with pytest.raises(KernelError, match=r"does not run on the cuda here .*triton, torch"):
+        choose(shape(), "up", allow_fallback=False, device="cuda")
+    monkeypatch.setenv("QVLM_KERNELS", "triton")
+    with pytest.raises(KernelError, match="does not run on the cpu here"):
+        choose(shape(), "up", allow_fallback=False)
+
+
+def test_a_gpu_without_triton_warns_and_is_recorded(monkeypatch):
+    monkeypatch.setattr(gpu, "is_installed", lambda: False)
+    choosing._warn_once.cache_clear()
+    with pytest.warns(RuntimeWarning, match="Triton is not installed"):
+        choice = choose(shape(), "up", allow_fallback=False, device="cuda")
+    assert str(choice) == "torch (Triton is not installed)"
+    with pytest.raises(KernelError, match="Triton is not installed"):
+        QuantizedLinear(parameters(16, 64), kernel="triton")
+    choosing._warn_once.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cuda:0", "sees no NVIDIA GPU"), ("mps", "no kernel runs"), ("gpu", "is unknown")],
+)
+def test_a_device_that_is_not_there_is_refused(quantized, device, message):
+    if device.startswith("cuda") and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(KernelError, match=message):
+        qvlm.load(quantized, device=device)
+
+
+def test_a_cpu_kernel_does_not_follow_its_model_elsewhere():
+    linear = QuantizedLinear(parameters(16, 64), kernel=PATHS[0], name="up")
+    with pytest.raises(KernelError, match=r"'up' has a kernel for the CPU.*device='cuda'"):
+        linear.to("meta")(torch.zeros(2, 64, device="meta"))

@@ -12,10 +12,11 @@ from qvlm.runtime import QuantizedLinear
 from qvlm.runtime.kernels import ops
 from tiny.linears import PATHS, inputs, parameters
 
-NAMES = ("x", "levels", "scale", "zero_point", "constant", "token_sums", "input_scale",
-         "input_zero_point", "out_features", "group_size", "weight_bits", "activation_bits",
-         "granularity", "symmetric_activations", "kernel")  # fmt: skip
-TENSORS = NAMES[:8]
+NAMES = ("x", "levels", "scale", "zero_point", "constant", "token_sums", "group_sums",
+         "input_scale", "input_zero_point", "out_features", "group_size", "weight_bits",
+         "activation_bits", "granularity", "symmetric_activations", "kernel")  # fmt: skip
+TENSORS = NAMES[:9]
+GRANULARITY = {"token_sums": "per_token", "group_sums": "per_group"}
 
 
 def arguments(granularity: str = "per_channel") -> dict:
@@ -23,8 +24,8 @@ def arguments(granularity: str = "per_channel") -> dict:
     made = parameters(20, 64, group_size=32, granularity=granularity)
     linear = QuantizedLinear(made, kernel=PATHS[-1])
     values = (inputs(3, 64), linear.packed, linear.scale, linear.zero_point, linear.constant,
-              linear.token_sums, linear.input_scale, linear.input_zero_point, 20, 32, 4, 4,
-              granularity, False, PATHS[-1])  # fmt: skip
+              linear.token_sums, linear.group_sums, linear.input_scale, linear.input_zero_point, 20,
+              32, 4, 4, granularity, False, PATHS[-1])  # fmt: skip
     return dict(zip(NAMES, values, strict=True))
 
 
@@ -33,13 +34,13 @@ def call(values: dict) -> torch.Tensor:
 
 
 def test_the_right_arguments_are_right():
-    for granularity in ("per_channel", "per_tensor", "per_token"):
+    for granularity in ("per_channel", "per_tensor", "per_token", "per_group", "per_group_rotated"):
         assert call(arguments(granularity)).shape == (3, 20)
 
 
 @pytest.mark.parametrize("name", TENSORS)
 def test_a_tensor_of_another_type_is_named(name):
-    values = arguments("per_token" if name == "token_sums" else "per_channel")
+    values = arguments(GRANULARITY.get(name, "per_channel"))
     values[name] = values[name].to(torch.int64)
     with pytest.raises(KernelError, match=rf"^{name} has type torch.int64"):
         call(values)
@@ -47,7 +48,7 @@ def test_a_tensor_of_another_type_is_named(name):
 
 @pytest.mark.parametrize("name", TENSORS[1:])
 def test_a_tensor_of_another_shape_is_named(name):
-    values = arguments("per_token" if name == "token_sums" else "per_channel")
+    values = arguments(GRANULARITY.get(name, "per_channel"))
     values[name] = values[name][:-1]
     with pytest.raises(KernelError, match=rf"^{name} has shape"):
         call(values)
@@ -73,6 +74,8 @@ def test_a_strided_tensor_is_named(name):
         ("activation_bits", 16, "input_scale is given"),
         ("granularity", "per_row", "granularity 'per_row'"),
         ("granularity", "per_token", "token_sums is missing"),
+        ("granularity", "per_group", "group_sums is missing"),
+        ("granularity", "per_group_rotated", "group_sums is missing"),
         ("kernel", "avx9", "kernel 'avx9' does not run here"),
         ("input_scale", None, "input_scale is missing"),
     ],
@@ -91,13 +94,16 @@ numbers = st.integers(-(2**40), 2**40) | st.integers(-2, 70)
 wrong = st.one_of(
     st.tuples(st.sampled_from(TENSORS[1:]), anything),
     st.tuples(st.just("x"), anything.filter(lambda value: value is not None)),
-    st.tuples(st.sampled_from(NAMES[8:12]), numbers),
+    st.tuples(st.sampled_from(NAMES[9:13]), numbers),
     st.tuples(st.just("granularity"), st.text(max_size=4) | st.sampled_from(sorted(ops._GRID))),
 )
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(wrong, min_size=1, max_size=3), st.sampled_from(["per_channel", "per_token"]))
+@given(
+    st.lists(wrong, min_size=1, max_size=3),
+    st.sampled_from(["per_channel", "per_token", "per_group_rotated"]),
+)
 def test_no_arguments_crash(changes, granularity):
     values = {**arguments(granularity), **dict(changes)}
     try:

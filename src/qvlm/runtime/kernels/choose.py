@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from qvlm.errors import KernelError, nearest
-from qvlm.runtime.kernels import native
+from qvlm.runtime.kernels import gpu, native
+from qvlm.runtime.kernels.gpu import TRITON
 from qvlm.runtime.kernels.plan import LinearShape, plan_of
 
 DEFINITION = "torch"
 """The plain PyTorch definition; runs everywhere, slowly."""
 
-NAMES = ("avx512", "avx2", "neon", "portable", DEFINITION)
+NAMES = ("avx512", "avx2", "neon", "portable", TRITON, DEFINITION)
 UNPROVEN = ("avx512",)
 """Compiled, but no machine at hand has run them: taken only where `QVLM_KERNELS` asks for them."""
 VARIABLE = "QVLM_KERNELS"
@@ -42,17 +43,27 @@ class Choice:
         return f"{self.kernel} ({self.reason})" if self.reason else self.kernel
 
 
-def selected() -> str:
+def available_on(device: str) -> tuple[str, ...]:
+    """Returns the kernels for a type of device, `cpu` or `cuda`, fastest first."""
+    if device == "cuda":
+        return (TRITON, DEFINITION) if gpu.is_installed() else (DEFINITION,)
+    return (*native.paths(), DEFINITION)
+
+
+def selected(device: str = "cpu") -> str:
     """Returns the kernel for layers that it can run: the one asked for, or the fastest proven one.
 
+    Args:
+        device: type of device, `cpu` or `cuda`.
+
     Raises:
-        KernelError: `QVLM_KERNELS` names an unknown kernel or one that does not run here.
+        KernelError: `QVLM_KERNELS` names an unknown kernel or one that does not run there.
     """
-    available = (*native.paths(), DEFINITION)
+    available = available_on(device)
     asked = os.environ.get(VARIABLE, "")
     if not asked:
         if available == (DEFINITION,):
-            _warn_once()
+            _warn_once(gpu.MISSING if device == "cuda" else MISSING)
         return next(name for name in available if name not in UNPROVEN)
     if asked not in NAMES:
         raise KernelError(
@@ -60,38 +71,41 @@ def selected() -> str:
         )
     if asked not in available:
         raise KernelError(
-            f"{VARIABLE}={asked} does not run here (available: {', '.join(available)}): "
+            f"{VARIABLE}={asked} does not run on the {device} here "
+            f"(available: {', '.join(available)}): "
             "unset it, or see `qvlm doctor`"
         )
     return asked
 
 
-def choose(shape: LinearShape, name: str, *, allow_fallback: bool) -> Choice:
+def choose(shape: LinearShape, name: str, *, allow_fallback: bool, device: str = "cpu") -> Choice:
     """Returns the kernel of a layer.
 
     Args:
         shape: of the layer.
         name: of the layer, for the message.
         allow_fallback: take the definition for a layer that the selected kernel cannot run.
+        device: type of the device that it will be on, `cpu` or `cuda`.
 
     Raises:
         KernelError: the selected kernel cannot run it and `allow_fallback` is false.
     """
-    kernel = selected()
+    kernel = selected(device)
     if kernel == DEFINITION:
         asked = os.environ.get(VARIABLE, "") == DEFINITION
-        return Choice(kernel, "" if asked else "the native library is not installed")
+        missing = "Triton" if device == "cuda" else "the native library"
+        return Choice(kernel, "" if asked else f"{missing} is not installed")
     plan = plan_of(shape)
     if not isinstance(plan, str):
         return Choice(kernel)
     if allow_fallback:
         return Choice(DEFINITION, plan)
     raise KernelError(
-        f"layer '{name}' has no {kernel} kernel: {plan}; or run the slow definition with "
-        f"{VARIABLE}={DEFINITION} (qvlm evaluate: --allow-fallback)"
+        f"layer '{name}' has no {kernel} kernel: {plan}; or let it run by the slow definition with "
+        f"--allow-fallback (Python: allow_fallback=True)"
     )
 
 
 @cache
-def _warn_once() -> None:
-    warnings.warn(MISSING, RuntimeWarning, stacklevel=4)
+def _warn_once(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=4)

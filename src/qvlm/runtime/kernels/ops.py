@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qvlm.errors import KernelError
+from qvlm.numerics.hadamard import is_power_of_two
 from qvlm.runtime.kernels import native
 from qvlm.runtime.kernels.layout import PANEL, packed_shape
 from qvlm.runtime.kernels.plan import LinearShape, Plan, plan_of
@@ -19,14 +20,15 @@ from qvlm.runtime.operators import register
 from qvlm.schemes.layer import FLOAT_BITS, ActivationScheme
 
 _ARITHMETIC = {"bytes": 0, "words": 1, "reals": 2}
-_GRID = {"per_channel": 0, "per_tensor": 1, "per_token": 2}
+_GRID = {"per_channel": 0, "per_tensor": 1, "per_token": 2, "per_group": 4,
+         "per_group_rotated": 4}  # fmt: skip
 _NO_GRID = 3
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 _SCHEMA = (
     "linear(Tensor x, Tensor levels, Tensor scale, Tensor? zero_point, Tensor? constant, "
-    "Tensor? token_sums, Tensor? input_scale, Tensor? input_zero_point, int out_features, "
-    "int group_size, int weight_bits, int activation_bits, str granularity, "
+    "Tensor? token_sums, Tensor? group_sums, Tensor? input_scale, Tensor? input_zero_point, "
+    "int out_features, int group_size, int weight_bits, int activation_bits, str granularity, "
     "bool symmetric_activations, str kernel) -> Tensor"
 )
 
@@ -38,6 +40,7 @@ def linear(
     zero_point: Tensor | None,
     constant: Tensor | None,
     token_sums: Tensor | None,
+    group_sums: Tensor | None,
     input_scale: Tensor | None,
     input_zero_point: Tensor | None,
     out_features: int,
@@ -57,6 +60,7 @@ def linear(
         zero_point: [panels, groups, 16] uint8, or None for symmetric weights.
         constant: [out] float32 or None, added to every token.
         token_sums: [out] float32 where activations are per token, else None.
+        group_sums: [panels, groups, 16] int16 where activations are per group, else None.
         input_scale, input_zero_point: [in] or [1] float32 where activations are static.
         out_features, group_size, weight_bits: of the weight.
         activation_bits, granularity, symmetric_activations: of the input.
@@ -96,9 +100,13 @@ def linear(
     per_token = rounds and granularity == "per_token"
     _present("token_sums", token_sums, per_token)
     _check("token_sums", token_sums, (out_features,), torch.float32)
+    grouped = shape.activations.is_grouped
+    _present("group_sums", group_sums, grouped)
+    _check("group_sums", group_sums, per_group, torch.int16)
+    static = rounds and not per_token and not grouped
     width = (1,) if granularity == "per_tensor" else (shape.in_features,)
     for name, value in (("input_scale", input_scale), ("input_zero_point", input_zero_point)):
-        _present(name, value, rounds and not per_token)
+        _present(name, value, static)
         _check(name, value, width, torch.float32)
     wide = x.detach().to(torch.float32).contiguous()
     y = torch.empty((*x.shape[:-1], out_features), dtype=torch.float32)
@@ -123,10 +131,12 @@ def linear(
         _GRID[granularity] if rounds else _NO_GRID,
         2**activation_bits - 1 if rounds else 1,
         symmetric_activations,
-        _address(input_scale) if rounds and not per_token else 0,
-        _address(input_zero_point) if rounds and not per_token else 0,
+        shape.activations.is_rotated,
+        _address(input_scale),
+        _address(input_zero_point),
         _address(constant),
         _address(token_sums),
+        _address(group_sums),
         y.data_ptr(),
         torch.get_num_threads(),
     )
@@ -140,6 +150,7 @@ def _fake(
     zero_point: Tensor | None,
     constant: Tensor | None,
     token_sums: Tensor | None,
+    group_sums: Tensor | None,
     input_scale: Tensor | None,
     input_zero_point: Tensor | None,
     out_features: int,
@@ -177,6 +188,8 @@ def _shape(
         granularity=granularity,  # type: ignore[arg-type]  # checked above
         symmetric=symmetric_activations,
     )
+    if activations.is_rotated and not is_power_of_two(group_size):
+        raise KernelError(f"groups of {group_size} channels cannot be rotated: no power of two")
     return LinearShape(out_features, in_features, group_size, weight_bits, symmetric, activations)
 
 

@@ -16,6 +16,7 @@ STEPS = {"bytes": 4, "words": 2, "reals": 1}
 _WIDEST_BYTE = 127
 _WIDEST_HALF = 2**15 - 1
 _WIDEST_SUM = 2**31 - 1
+_WIDEST_GROUP_SUM = 2**15 - 1
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ def plan_of(shape: LinearShape) -> Plan | str:
         return (
             f"sums over {shape.group_size} channels of {shape.label} can overflow 32 bits: "
             "use per_group weights"
+        )
+    if shape.activations.is_grouped and shape.group_size * largest > _WIDEST_GROUP_SUM:
+        return (
+            f"sums of {shape.group_size} weights of {shape.label} can overflow 16 bits: "
+            "use smaller groups"
         )
     run = _WIDEST_HALF // (2 * top * largest)
     fits_byte = largest <= _WIDEST_BYTE or (shape.symmetric and bits == 8)

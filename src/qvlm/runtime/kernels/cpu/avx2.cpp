@@ -43,6 +43,14 @@ inline Vector load_scale(const uint16_t* at) {
     return {wide(at), wide(at + 8)};
 }
 
+inline Vector offset_of(const int16_t* sums, Vector scale) {
+    const auto times = [](const int16_t* at, __m256 by) {
+        const __m256 real = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(load128(at)));
+        return _mm256_sub_ps(_mm256_setzero_ps(), _mm256_mul_ps(real, by));
+    };
+    return {times(sums, scale.low), times(sums + 8, scale.high)};
+}
+
 // 64 levels of a block, as bytes.
 template <int bits>
 inline Integers levels_of(const uint8_t* at) {
@@ -67,6 +75,7 @@ inline __m128i zeros_of(const uint8_t* zeros, int middle) {
 
 // What bytes and words have in common: sums of 32-bit integers.
 struct IntegerSums {
+    static constexpr bool integer = true;
     using Operand = Integers;
     using Acc = Integers;
     using Sum = Integers;
@@ -89,6 +98,16 @@ struct IntegerSums {
         };
         one(real, s.low, scale.low);
         one(real + 8, s.high, scale.high);
+    }
+    static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
+        const __m256 zero = _mm256_set1_ps(grid.zero_point), step = _mm256_set1_ps(grid.scale);
+        const auto one = [&](float* at, __m256i sum, __m256 by, __m256 off) {
+            const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), by);
+            const __m256 centred = _mm256_fmadd_ps(zero, off, product);
+            _mm256_store_ps(at, _mm256_fmadd_ps(step, centred, _mm256_load_ps(at)));
+        };
+        one(real, s.low, scale.low, offset.low);
+        one(real + 8, s.high, scale.high, offset.high);
     }
 };
 
@@ -164,6 +183,7 @@ struct Words : IntegerSums {
 
 // 1 channel a step: floats.
 struct Reals {
+    static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;

@@ -26,6 +26,11 @@ inline Vector load_scale(const uint16_t* at) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load256(at)), 16));
 }
 
+inline Vector offset_of(const int16_t* sums, Vector scale) {
+    const Vector real = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(load256(sums)));
+    return _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(real, scale));
+}
+
 // 64 levels of a block, as bytes.
 template <int bits>
 inline __m512i levels_of(const uint8_t* at) {
@@ -48,6 +53,7 @@ inline __m512i zeros_of(const uint8_t* zeros, int middle) {
 }
 
 struct IntegerSums {
+    static constexpr bool integer = true;
     using Operand = __m512i;
     using Acc = __m512i;
     using Sum = __m512i;
@@ -60,6 +66,12 @@ struct IntegerSums {
     static void finish(float* real, Sum s, Vector scale) {
         const Vector more = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), scale, _mm512_loadu_ps(real));
         _mm512_storeu_ps(real, more);
+    }
+    static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
+        const Vector product = _mm512_mul_ps(_mm512_cvtepi32_ps(s), scale);
+        const Vector centred = _mm512_fmadd_ps(_mm512_set1_ps(grid.zero_point), offset, product);
+        _mm512_storeu_ps(
+            real, _mm512_fmadd_ps(_mm512_set1_ps(grid.scale), centred, _mm512_loadu_ps(real)));
     }
 };
 
@@ -112,6 +124,7 @@ struct Words : IntegerSums {
 
 // 1 channel a step.
 struct Reals {
+    static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;

@@ -5,7 +5,7 @@
 
 namespace qvlm {
 
-// Dynamic grid of a token, kept for the epilogue.
+// Dynamic grid of a token, or of one of its groups, kept for the epilogue.
 struct TokenGrid {
     float scale;
     float zero_point;
@@ -32,8 +32,8 @@ inline int64_t buffer_bytes(const Weights& w) {
 
 struct Isa {
     const char* name;
-    // Rounds the tokens of one tile into words[steps][tokens of the tile]; grids[token] per token.
-    // `row` has room for the words of one token.
+    // Rounds the tokens of one tile into words[steps][tokens of the tile]; grids[token], or
+    // grids[token][group]. `row` has room for the words of one token and for one group of floats.
     void (*round_tile)(const Weights&, const Inputs&, int64_t tile, uint32_t* words,
                        TokenGrid* grids, uint32_t* row);
     // Multiplies; words holds all tiles, kTile * steps words apart.

@@ -53,7 +53,8 @@ struct Weights {
     int64_t panel_bytes() const { return blocks() * block_bytes(stored_bits); }
 };
 
-enum class Grid : int { per_channel = 0, per_tensor = 1, per_token = 2, none = 3 };
+// per_group: of a token and a group of channels that share a weight scale.
+enum class Grid : int { per_channel = 0, per_tensor = 1, per_token = 2, none = 3, per_group = 4 };
 
 // The inputs of a call and how they are rounded (numerics/affine.py is the definition).
 struct Inputs {
@@ -61,16 +62,19 @@ struct Inputs {
     int64_t tokens;
     Grid grid;
     int top;                     // highest level, 2^bits - 1
-    bool symmetric;              // per token only
-    const float* scale;          // [in] or [1]; null for per_token and none
+    bool symmetric;              // per token and per group only
+    bool rotate;                 // per group only: Hadamard transform of each group first
+    const float* scale;          // [in] or [1]; null where not static
     const float* zero_point;     // as scale
 };
 
-// y = (SUM_g s A_g - z token_sums) D + constant; D = 1 and z = 0 unless per token.
+// y = (SUM_g s A_g - z token_sums) D + constant; D = 1 and z = 0 unless per token. Per group
+// y = SUM_g s D_g (A_g - z_g group_sums_g) + constant.
 struct Outputs {
     float* y;                    // [tokens, out]
     const float* constant;       // [out] or null
     const float* token_sums;     // [out]; per token only
+    const int16_t* group_sums;   // [panels][groups][16]; per group only
 };
 
 }  // namespace qvlm

@@ -44,7 +44,7 @@ struct Call {
     const Outputs& outputs;
     uint32_t* words;
     TokenGrid* grids;
-    int64_t steps, tiles;
+    int64_t steps, row, tiles;
     int64_t tiles_each, panels_each, panel_tasks;
 };
 
@@ -53,7 +53,7 @@ void round_one(void* context, int64_t tile) {
     thread_local Scratch row;
     call.isa.round_tile(call.weights, call.inputs, tile, call.words + tile * kTile * call.steps,
                         call.grids,
-                        static_cast<uint32_t*>(row.of(call.steps * 4)));
+                        static_cast<uint32_t*>(row.of(call.row * 4)));
 }
 
 void multiply_one(void* context, int64_t i) {
@@ -75,6 +75,8 @@ void linear(const Isa& isa, const Weights& w, const Inputs& in, const Outputs& o
     thread_local Scratch words, grids;
     const int64_t steps = w.blocks() * steps_per_block(w.arithmetic);
     const int64_t tiles = ceil_div(in.tokens, kTile);
+    const int64_t row = steps + (in.grid == Grid::per_group ? w.group_size : 0);
+    const int64_t grids_each = in.grid == Grid::per_group ? w.groups() : 1;
     if (in.tokens * w.in_features * w.out_features < kWorthwhile) threads = 1;
     const int64_t tiles_each = tiles < kTiles ? tiles : kTiles;
     const int64_t shares = ceil_div(threads * kShares, ceil_div(tiles, tiles_each));
@@ -85,8 +87,9 @@ void linear(const Isa& isa, const Weights& w, const Inputs& in, const Outputs& o
                  in,
                  out,
                  static_cast<uint32_t*>(words.of(tiles * kTile * steps * 4)),
-                 static_cast<TokenGrid*>(grids.of(in.tokens * sizeof(TokenGrid))),
+                 static_cast<TokenGrid*>(grids.of(in.tokens * grids_each * sizeof(TokenGrid))),
                  steps,
+                 row,
                  tiles,
                  tiles_each,
                  panels_each,

@@ -52,8 +52,9 @@ void check(bool right, const char* what) {
 void call(const std::string& path, int arithmetic, int stored_bits, int run, int64_t out_features,
           int64_t in_features, int64_t group_size, int middle, uintptr_t levels,
           int64_t levels_bytes, uintptr_t scale, uintptr_t zero_point, uintptr_t x, int64_t tokens,
-          int grid, int top, bool symmetric, uintptr_t input_scale, uintptr_t input_zero_point,
-          uintptr_t constant, uintptr_t token_sums, uintptr_t y, int threads) {
+          int grid, int top, bool symmetric, bool rotate, uintptr_t input_scale,
+          uintptr_t input_zero_point, uintptr_t constant, uintptr_t token_sums,
+          uintptr_t group_sums, uintptr_t y, int threads) {
     check(arithmetic >= 0 && arithmetic <= 2, "unknown arithmetic");
     check(stored_bits == 4 || stored_bits == 6 || stored_bits == 8, "unknown width of levels");
     check(arithmetic != static_cast<int>(Arithmetic::words) || stored_bits == 8,
@@ -62,10 +63,14 @@ void call(const std::string& path, int arithmetic, int stored_bits, int run, int
     check(group_size > 0 && in_features % group_size == 0, "groups do not divide the channels");
     check(run > 0 && top > 0 && top <= 255 && threads > 0, "count out of range");
     const bool rounds = arithmetic != static_cast<int>(Arithmetic::reals);
-    check(grid >= 0 && grid <= 3 && (grid != static_cast<int>(Grid::none)) == rounds,
+    check(grid >= 0 && grid <= 4 && (grid != static_cast<int>(Grid::none)) == rounds,
           "grid and arithmetic do not fit");
     const bool per_token = grid == static_cast<int>(Grid::per_token);
-    check(!rounds || per_token || (input_scale && input_zero_point), "a static grid needs scales");
+    const bool per_group = grid == static_cast<int>(Grid::per_group);
+    check(!rotate || (per_group && (group_size & (group_size - 1)) == 0),
+          "rotation needs groups of a power of two");
+    check(!per_group == !group_sums, "group sums belong to per-group grids");
+    check(!rounds || per_token || per_group || (input_scale && input_zero_point), "a static grid needs scales");
     check(!per_token == !token_sums, "token sums belong to per-token grids");
     const Weights weights = {static_cast<Arithmetic>(arithmetic),
                              stored_bits,
@@ -79,10 +84,10 @@ void call(const std::string& path, int arithmetic, int stored_bits, int run, int
                              middle};
     check(levels_bytes == weights.panels() * weights.panel_bytes(), "levels have another size");
     const Inputs inputs = {at<float>(x),  tokens,    static_cast<Grid>(grid),
-                           top,           symmetric, at<float>(input_scale),
-                           at<float>(input_zero_point)};
+                           top,           symmetric, rotate,
+                           at<float>(input_scale), at<float>(input_zero_point)};
     const Outputs outputs = {reinterpret_cast<float*>(y), at<float>(constant),
-                             at<float>(token_sums)};
+                             at<float>(token_sums), at<int16_t>(group_sums)};
     linear(isa_of(path), weights, inputs, outputs, threads);
 }
 
@@ -98,7 +103,8 @@ NB_MODULE(_native, m) {
           nb::arg("in_features"), nb::arg("group_size"), nb::arg("middle"), nb::arg("levels"),
           nb::arg("levels_bytes"), nb::arg("scale"), nb::arg("zero_point"), nb::arg("x"),
           nb::arg("tokens"), nb::arg("grid"), nb::arg("top"), nb::arg("symmetric"),
+          nb::arg("rotate"),
           nb::arg("input_scale"), nb::arg("input_zero_point"), nb::arg("constant"),
-          nb::arg("token_sums"), nb::arg("y"), nb::arg("threads"),
+          nb::arg("token_sums"), nb::arg("group_sums"), nb::arg("y"), nb::arg("threads"),
           "y = quantized linear of x; every tensor is an address, 0 where it is absent.");
 }

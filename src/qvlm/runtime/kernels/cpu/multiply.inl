@@ -5,9 +5,12 @@
 //     Operand               16 outputs of one step, Acc: 16 accumulators of one token
 //     Sum                   16 accumulators, 32 bits each
 //     mac(acc, operand, word), sum(acc), add(sum, sum), finish(real, sum, scale), load, store
+//     integer               whether Sum is one of integers
 //     narrow                whether Acc is 16 bits wide, so that it holds only `run` steps
 //     Stream<bits>          reads packed levels: group(zero points), next(), operand(step)
 //   Vector, load_scale      16 floats, and how they come from bfloat16
+//   offset_of(sums, scale)  -s B of a group; finish(real, sum, scale, offset, grid) of a token adds
+//                           D (s A - z s B)
 //
 // One pass (`pass`) multiplies a tile of up to kTile tokens with one panel. Its weights come
 // straight from memory (`Stream`: few tokens, bound by reading) or from a buffer in the L1 cache
@@ -58,9 +61,23 @@ inline __attribute__((always_inline)) const uint32_t* accumulate(
     return end;
 }
 
+// Inputs that have a grid per token and group: those of a tile, and what their zero points need.
+struct Groups {
+    const TokenGrid* grids;     // [tokens of the tile][groups], or null
+    const int16_t* sums;        // [groups][16] of the panel
+    int64_t count;
+};
+
+inline Groups groups_of(const Weights& w, const Inputs& in, const Outputs& out,
+                        const TokenGrid* grids, int64_t tile, int64_t panel) {
+    if (in.grid != Grid::per_group) return {nullptr, nullptr, 0};
+    return {grids + tile * kTile * w.groups(), out.group_sums + panel * w.groups() * kPanel,
+            w.groups()};
+}
+
 template <class A, int R, class Source>
 void pass(Source source, const Weights& w, int64_t panel, const Span& span, const uint32_t* words,
-          Cells& cells) {
+          const Groups& groups, Cells& cells) {
     const int64_t blocks = span.last_block - span.first_block;
     const int64_t run = A::narrow ? w.run : blocks;
     const bool whole = span.opens && span.closes && blocks <= run;
@@ -71,6 +88,17 @@ void pass(Source source, const Weights& w, int64_t panel, const Span& span, cons
         if (whole) {
             typename A::Acc acc[R] = {};
             words = accumulate<A, R>(source, words, blocks, acc);
+            if constexpr (A::integer) {
+                if (groups.grids) {
+                    const Vector scale = load_scale(scales + g * kPanel);
+                    const Vector offset = offset_of(groups.sums + g * kPanel, scale);
+#pragma GCC unroll 6
+                    for (int r = 0; r < R; ++r)
+                        A::finish(cells.real[r], A::sum(acc[r]), scale, offset,
+                                  groups.grids[r * groups.count + g]);
+                    continue;
+                }
+            }
             const Vector scale = load_scale(scales + g * kPanel);
 #pragma GCC unroll 6
             for (int r = 0; r < R; ++r) A::finish(cells.real[r], A::sum(acc[r]), scale);
@@ -86,6 +114,16 @@ void pass(Source source, const Weights& w, int64_t panel, const Span& span, cons
                 A::store(cells.sum[r], A::add(A::load(cells.sum[r]), A::sum(acc[r])));
         }
         if (span.closes) {
+            if constexpr (A::integer) {
+                if (groups.grids) {
+                    const Vector scale = load_scale(scales + g * kPanel);
+                    const Vector offset = offset_of(groups.sums + g * kPanel, scale);
+                    for (int r = 0; r < R; ++r)
+                        A::finish(cells.real[r], A::load(cells.sum[r]), scale, offset,
+                                  groups.grids[r * groups.count + g]);
+                    continue;
+                }
+            }
             const Vector scale = load_scale(scales + g * kPanel);
             for (int r = 0; r < R; ++r) A::finish(cells.real[r], A::load(cells.sum[r]), scale);
         }
@@ -135,16 +173,16 @@ inline void put_final(const Weights& w, const Outputs& out, const TokenGrid* gri
 
 template <class A, int most, class Source>
 void pass_rows(int rows, const Source& source, const Weights& w, int64_t panel, const Span& span,
-               const uint32_t* words, Cells& cells) {
+               const uint32_t* words, const Groups& groups, Cells& cells) {
     switch (rows) {
-        case 1: return pass<A, 1>(source, w, panel, span, words, cells);
-        case 2: return pass<A, 2>(source, w, panel, span, words, cells);
-        case 3: return pass<A, 3>(source, w, panel, span, words, cells);
-        case 4: return pass<A, 4>(source, w, panel, span, words, cells);
+        case 1: return pass<A, 1>(source, w, panel, span, words, groups, cells);
+        case 2: return pass<A, 2>(source, w, panel, span, words, groups, cells);
+        case 3: return pass<A, 3>(source, w, panel, span, words, groups, cells);
+        case 4: return pass<A, 4>(source, w, panel, span, words, groups, cells);
     }
     if constexpr (most > 4) {
-        if (rows == 5) return pass<A, 5>(source, w, panel, span, words, cells);
-        return pass<A, 6>(source, w, panel, span, words, cells);
+        if (rows == 5) return pass<A, 5>(source, w, panel, span, words, groups, cells);
+        return pass<A, 6>(source, w, panel, span, words, groups, cells);
     }
 }
 
@@ -163,7 +201,8 @@ void multiply_stream(const Weights& w, const Inputs& in, const Outputs& out, con
     for (int64_t panel = task.first_panel; panel < task.last_panel; ++panel) {
         std::memset(cells.real, 0, sizeof cells.real);
         typename A::template Stream<bits> stream{w.levels + panel * w.panel_bytes()};
-        pass_rows<A, A::stream_tokens>(rows, stream, w, panel, all, words, cells);
+        pass_rows<A, A::stream_tokens>(rows, stream, w, panel, all, words,
+                                       groups_of(w, in, out, grids, task.first_tile, panel), cells);
         put_final(w, out, grids, task.first_tile * kTile, panel, rows, cells);
     }
 }
@@ -217,7 +256,8 @@ void multiply_buffer(const Weights& w, const Inputs& in, const Outputs& out, con
                     });
                 const Buffer<A> buffer{static_cast<const uint8_t*>(task.buffer)};
                 pass_rows<A, kTile>(rows, buffer, w, panel, span,
-                             words + tile * tile_words + before * rows, cells);
+                             words + tile * tile_words + before * rows,
+                             groups_of(w, in, out, grids, tile, panel), cells);
                 if (last)
                     put_final(w, out, grids, token, panel, rows, cells);
                 else

@@ -65,7 +65,16 @@ inline Integers wide_of(uint8x16_t v) {
              vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(high)))}};
 }
 
+inline Vector offset_of(const int16_t* sums, Vector scale) {
+    for (int i = 0; i < 4; ++i) {
+        const float32x4_t real = vcvtq_f32_s32(vmovl_s16(vld1_s16(sums + 4 * i)));
+        scale.at[i] = vnegq_f32(vmulq_f32(real, scale.at[i]));
+    }
+    return scale;
+}
+
 struct IntegerSums {
+    static constexpr bool integer = true;
     using Acc = Integers;
     using Sum = Integers;
     static Sum sum(Acc acc) { return acc; }
@@ -83,6 +92,13 @@ struct IntegerSums {
         for (int i = 0; i < 4; ++i)
             vst1q_f32(real + 4 * i, vfmaq_f32(vld1q_f32(real + 4 * i), vcvtq_f32_s32(s.at[i]),
                                               scale.at[i]));
+    }
+    static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
+        for (int i = 0; i < 4; ++i) {
+            const float32x4_t product = vmulq_f32(vcvtq_f32_s32(s.at[i]), scale.at[i]);
+            const float32x4_t centred = vfmaq_n_f32(product, offset.at[i], grid.zero_point);
+            vst1q_f32(real + 4 * i, vfmaq_n_f32(vld1q_f32(real + 4 * i), centred, grid.scale));
+        }
     }
 };
 
@@ -185,6 +201,7 @@ struct Words : IntegersOf<int16x8_t> {
 
 // 1 channel a step.
 struct Reals {
+    static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 4;

@@ -24,6 +24,11 @@ inline Vector load_scale(const uint16_t* at) {
     return v;
 }
 
+inline Vector offset_of(const int16_t* sums, Vector scale) {
+    for (int o = 0; o < kPanel; ++o) scale.at[o] *= static_cast<float>(-sums[o]);
+    return scale;
+}
+
 // Levels minus zero points of the block at `at`, in the order of the layout: [first][16 outputs]
 // [last] levels share the zero point of their output.
 template <int bits, int last>
@@ -40,6 +45,7 @@ inline void centred_of(const uint8_t* at, const uint8_t* zeros, int middle, int1
 template <class Value, class Total, int last>
 struct Plain {
     static constexpr int steps = kBlock / last;
+    static constexpr bool integer = last > 1;
     static constexpr bool narrow = false;
     static constexpr int stream_tokens = 0;  // always by way of the buffer: less code to compile
     struct Operand {
@@ -76,6 +82,11 @@ struct Plain {
     static void store(int32_t* at, Sum s) { std::memcpy(at, &s, sizeof s); }
     static void finish(float* real, Sum s, Vector scale) {
         for (int o = 0; o < kPanel; ++o) real[o] += static_cast<float>(s.at[o]) * scale.at[o];
+    }
+    static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
+        for (int o = 0; o < kPanel; ++o)
+            real[o] += (static_cast<float>(s.at[o]) * scale.at[o] + grid.zero_point * offset.at[o]) *
+                       grid.scale;
     }
 
     template <int bits>

@@ -65,6 +65,17 @@ TokenGrid token_grid(const float* x, int64_t n, int top, bool symmetric) {
     return {scale, rounded(-low[0] / scale, 0.0f, static_cast<float>(top))};
 }
 
+// Hadamard transform in place, as numerics/hadamard.py defines it: the widest butterflies first.
+inline void transform(float* x, int64_t n) {
+    for (int64_t half = n / 2; half > 0; half /= 2)
+        for (int64_t at = 0; at < n; at += 2 * half)
+            for (int64_t i = at; i < at + half; ++i) {
+                const float a = x[i], b = x[i + half];
+                x[i] = a + b;
+                x[i + half] = a - b;
+            }
+}
+
 // Channels [c, c + n) of a token as the bits that words are made of.
 void round_channels_of(const Weights& w, const Inputs& in, const float* x, int64_t c, int64_t n,
                        TokenGrid grid, uint8_t* to) {
@@ -84,6 +95,22 @@ void round_channels_of(const Weights& w, const Inputs& in, const float* x, int64
     }
 }
 
+// A token group by group, each on a grid of its own; `room` holds a transformed group.
+void round_groups(const Weights& w, const Inputs& in, const float* x, TokenGrid* grids, uint8_t* to,
+                  int64_t stride, float* room) {
+    const int64_t n = w.group_size;
+    for (int64_t g = 0; g < w.groups(); ++g, x += n, to += stride) {
+        const float* from = x;
+        if (in.rotate) {
+            std::memcpy(room, x, n * sizeof *x);
+            transform(room, n);
+            from = room;
+        }
+        grids[g] = token_grid(from, n, in.top, in.symmetric);
+        round_channels_of(w, in, from, 0, n, grids[g], to);
+    }
+}
+
 void round_tile(const Weights& w, const Inputs& in, int64_t tile, uint32_t* words, TokenGrid* grids,
                 uint32_t* row) {
     const int rows = rows_of(in, tile);
@@ -91,8 +118,9 @@ void round_tile(const Weights& w, const Inputs& in, int64_t tile, uint32_t* word
         w.arithmetic == Arithmetic::bytes ? 1 : w.arithmetic == Arithmetic::words ? 2 : 4;
     const int64_t padded = w.group_blocks() * kBlock;
     // Where no group is padded, all channels are one stretch.
+    const bool grouped = in.grid == Grid::per_group;
     const bool dense = padded == w.group_size;
-    const int64_t stretch = dense ? w.in_features : w.group_size;
+    const int64_t stretch = dense && !grouped ? w.in_features : w.group_size;
     const int64_t steps = w.blocks() * steps_per_block(w.arithmetic);
     if (!dense) std::memset(row, 0, steps * sizeof *row);
     for (int r = 0; r < rows; ++r) {
@@ -105,7 +133,10 @@ void round_tile(const Weights& w, const Inputs& in, int64_t tile, uint32_t* word
             grids[token] = grid;
         }
         auto* to = reinterpret_cast<uint8_t*>(row);
-        for (int64_t c = 0; c < w.in_features; c += stretch, to += padded * channel_bytes)
+        if (grouped)
+            round_groups(w, in, x, grids + token * w.groups(), to, padded * channel_bytes,
+                         reinterpret_cast<float*>(row + steps));
+        else for (int64_t c = 0; c < w.in_features; c += stretch, to += padded * channel_bytes)
             round_channels_of(w, in, x, c, stretch, grid, to);
         for (int64_t step = 0; step < steps; ++step) words[step * rows + r] = row[step];
     }

@@ -1,0 +1,138 @@
+"""Look at a checkpoint of either format without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from qvlm.artefacts.checkpoint import WEIGHTS_NAME, site_names, weight_names
+from qvlm.artefacts.verification import Check
+from qvlm.export.standard.files import Held, held_in_file
+from qvlm.export.standard.read import PARTS, read_standard
+from qvlm.export.standard.vllm_names import CHECKED, misread
+from qvlm.export.stored import NATIVE, StoredLayer, from_index, predicted_bytes
+from qvlm.models.experts import split_experts
+from qvlm.models.hub_names import hub_names
+from qvlm.runtime.load import empty_model, read_index
+
+SIZE_TOLERANCE = 0.02
+_DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a checkpoint's files say.
+
+    Attributes:
+        form: `qvlm` or `compressed-tensors`.
+        layers: quantized linears.
+        checks: of the files.
+    """
+
+    form: str
+    layers: tuple[StoredLayer, ...]
+    checks: tuple[Check, ...]
+
+
+def inspect_native(directory: Path) -> Inspection:
+    """Looks at a run of `qvlm quantize`.
+
+    Raises:
+        ArtefactError: it is damaged.
+    """
+    index = read_index(directory)
+    held = held_in_file(directory / WEIGHTS_NAME)
+    readers: dict[str, int] = {}
+    for layer in index.layers:
+        readers[layer.site] = readers.get(layer.site, 0) + 1
+    layers = []
+    for layer in index.layers:
+        own = sum(held[name].nbytes for name in weight_names(layer.path) if name in held)
+        shared = sum(held[name].nbytes for name in site_names(layer.site) if name in held)
+        layers.append(from_index(layer, own + shared / readers[layer.site]))
+    model = empty_model(directory)
+    split_experts(model)
+    sites = sum(held[name].nbytes for site in readers for name in site_names(site) if name in held)
+    predicted = sites + sum(predicted_bytes(layer, 2) for layer in layers)
+    predicted += _float_bytes(model, {layer.path for layer in layers})
+    return Inspection(NATIVE, tuple(layers), (_size(predicted, held),))
+
+
+def inspect_standard(directory: Path) -> Inspection:
+    """Looks at a compressed-tensors checkpoint, whoever wrote it.
+
+    Raises:
+        ArtefactError: it is damaged, or of a kind that qvlm cannot read.
+    """
+    found = read_standard(directory)
+    quantized = {layer.path for layer in found.layers}
+    small = sum(
+        held.nbytes
+        for name, held in found.tensors.items()
+        if name.rpartition(".")[2] in ("input_scale", "input_zero_point", "weight_shape")
+    )
+    scale_bytes = max(
+        held.nbytes // max(1, held.count)
+        for name, held in found.tensors.items()
+        if name.endswith("weight_scale")
+    )
+    predicted = small + sum(predicted_bytes(layer, scale_bytes) for layer in found.layers)
+    predicted += _float_bytes(found.model, quantized)
+    checks = [_size(predicted, found.tensors), _names(found)]
+    return Inspection("compressed-tensors", found.layers, tuple(checks))
+
+
+def _names(found: Any) -> Check:
+    """Whether vLLM finds every layer under the name and in the group that Transformers does."""
+    name = "names in vLLM"
+    model_type = found.model.config.model_type
+    if model_type not in CHECKED:
+        known = ", ".join(CHECKED)
+        detail = f"vLLM's names of {model_type} are not known here (known: {known})"
+        return Check(name=name, outcome="not checked", detail=detail)
+    labels = {layer.path: f"{layer.form} {layer.label}" for layer in found.layers}
+    wrong = misread(found.model, found.raw, labels, found.kept)
+    wrong += _unknown_names(found)
+    count = len(labels) + len(found.kept)
+    detail = "; ".join(wrong) or f"{count} linears mean the same there"
+    return Check(name=name, outcome="failed" if wrong else "ok", detail=detail)
+
+
+def _unknown_names(found: Any) -> list[str]:
+    """The first tensor that is not where the hub, and so vLLM, has it."""
+    weights = {
+        name: f"{path}.weight" if leaf in PARTS else memory
+        for name, memory in found.names.items()
+        for path, _, leaf in [memory.rpartition(".")]
+    }
+    hub = hub_names(found.model, set(weights.values()))
+    for name, memory in weights.items():
+        if name.rpartition(".")[0] != hub[memory].rpartition(".")[0]:
+            return [f"vLLM does not find '{name}', which it knows as '{hub[memory]}'"]
+    return []
+
+
+def _size(predicted: float, held: Mapping[str, Held]) -> Check:
+    actual = sum(tensor.nbytes for tensor in held.values())
+    off = actual / predicted - 1
+    return Check(
+        name="size",
+        outcome="ok" if abs(off) <= SIZE_TOLERANCE else "failed",
+        detail=f"{actual} bytes of tensors, {predicted:.0f} predicted from the bits ({off:+.2%})",
+    )
+
+
+def _float_bytes(model: nn.Module, quantized: set[str]) -> int:
+    """Bytes of what stays in floating point, tied tensors once."""
+    config: Any = model.config
+    width = _DTYPE_BYTES[str(config.dtype).removeprefix("torch.")]
+    kept = (
+        parameter
+        for name, parameter in model.named_parameters()
+        if not (name.endswith(".weight") and name.rpartition(".")[0] in quantized)
+    )
+    return width * sum(parameter.numel() for parameter in kept)

@@ -1,0 +1,1 @@
+"""Write a run as a compressed-tensors checkpoint, which Transformers and vLLM read."""

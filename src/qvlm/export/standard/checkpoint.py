@@ -1,0 +1,84 @@
+"""A compressed-tensors checkpoint, written from a native run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from torch import nn
+
+from qvlm.artefacts.checkpoint import WEIGHTS_NAME, CheckpointIndex
+from qvlm.artefacts.tensors import read_tensors
+from qvlm.errors import ExportError
+from qvlm.export.checkpoint import COPIED
+from qvlm.export.standard.config import quantization_config
+from qvlm.export.standard.convert import Folds, convert
+from qvlm.export.standard.shards import MAX_SHARD_BYTES, write_shards
+from qvlm.models.experts import LinearExperts
+from qvlm.models.hub_names import hub_names
+from qvlm.runtime.load import empty_model, read_index
+
+
+def write_standard(
+    directory: Path, run: Path, max_shard_bytes: int = MAX_SHARD_BYTES
+) -> tuple[Folds, int]:
+    """Writes config, weights and the copies of a run's files into `directory`.
+
+    Args:
+        directory: exists.
+        run: directory of a native run.
+        max_shard_bytes: most bytes of tensors in a file.
+
+    Returns:
+        Where ranges per channel went, and the bytes of the weights.
+
+    Raises:
+        ExportError: the format cannot say what the run holds.
+        ArtefactError: the run is damaged.
+    """
+    index = read_index(run)
+    config = quantization_config(index)
+    model = empty_model(run)
+    _check_experts(model)
+    tensors, folds = convert(model, index, read_tensors(run / WEIGHTS_NAME))
+    names = _names(model, index, list(tensors))
+    written = write_shards(
+        directory, {names[name]: tensor for name, tensor in tensors.items()}, max_shard_bytes
+    )
+    values = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    values["quantization_config"] = config
+    (directory / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    for name in (*COPIED, "recipe.yaml"):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, directory / name)
+    return folds, written
+
+
+def _names(model: nn.Module, index: CheckpointIndex, names: list[str]) -> dict[str, str]:
+    """Name in memory -> name on the hub; the parts of a quantized weight are named after it."""
+    quantized = {layer.path for layer in index.layers}
+    parts = {
+        name: f"{path}.weight"
+        for name in names
+        if (path := name.rpartition(".")[0]) in quantized and not name.endswith(".bias")
+    }
+    found = hub_names(model, {parts.get(name, name): None for name in names})
+    return {
+        name: found[name]
+        if name not in parts
+        else f"{found[parts[name]].removesuffix('.weight')}.{name.rpartition('.')[2]}"
+        for name in names
+    }
+
+
+def _check_experts(model: nn.Module) -> None:
+    from qvlm.models.experts import split_experts
+
+    split_experts(model)
+    found = [path for path, part in model.named_modules() if isinstance(part, LinearExperts)]
+    if found:
+        raise ExportError(
+            f"'{found[0]}' is a mixture of experts, which only the native format holds so far: "
+            "keep the run as it is"
+        )

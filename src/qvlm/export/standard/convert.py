@@ -1,0 +1,93 @@
+"""A native run's tensors as those of a compressed-tensors checkpoint."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from qvlm.artefacts.checkpoint import CheckpointIndex, QuantizedLayer, site_names
+from qvlm.errors import ExportError
+from qvlm.export.standard.fold import Fold, fold_site
+from qvlm.export.standard.linear import SignedLinear, signed, tensors_of
+from qvlm.export.standard.scheme import reason_against, scheme_of
+from qvlm.runtime.load import take_parameters
+
+Tensors = dict[str, Tensor]
+
+
+def convert(model: nn.Module, index: CheckpointIndex, tensors: Tensors) -> tuple[Tensors, Folds]:
+    """Returns tensors under their names in memory, and site -> what took its ranges.
+
+    Levels stay what they are; only scales, norms and biases change.
+
+    Args:
+        model: of the checkpoint, may be without memory.
+        index: of the native run.
+        tensors: of the native run; quantized layers are taken out.
+
+    Raises:
+        ExportError: the schema cannot say what the run holds.
+        ArtefactError: a tensor is missing or damaged.
+    """
+    for layer in index.layers:
+        reason = reason_against(layer)
+        if reason is not None:
+            raise ExportError(f"'{layer.path}' cannot be exported: {reason}")
+    folds = _folds(model, index, tensors)
+    linears: dict[str, SignedLinear] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    dtype = _model_dtype(tensors)
+    for layer in index.layers:
+        fold = folds.get(layer.site)
+        bias = tensors.get(f"{layer.path}.bias")
+        dtypes[layer.path] = dtype if bias is None else bias.dtype
+        unit = None if fold is None else fold.unit
+        linears[layer.path] = signed(take_parameters(tensors, layer), unit)
+    for site in {layer.site for layer in index.layers}:
+        for name in site_names(site):
+            tensors.pop(name, None)
+    for fold in folds.values():
+        _apply(fold, linears, tensors)
+    forms = {layer.path: scheme_of(layer)["format"] for layer in index.layers}
+    for path, linear in linears.items():
+        for leaf, tensor in tensors_of(linear, forms[path], dtypes[path]).items():
+            tensors[f"{path}.{leaf}"] = tensor
+    return tensors, folds
+
+
+Folds = Mapping[str, Fold]
+
+
+def _folds(model: nn.Module, index: CheckpointIndex, tensors: Tensors) -> dict[str, Fold]:
+    """Of every static site with a range per channel."""
+    readers: dict[str, list[QuantizedLayer]] = defaultdict(list)
+    for layer in index.layers:
+        if layer.is_static and layer.activations.granularity == "per_channel":
+            readers[layer.site].append(layer)
+    return {
+        site: fold_site(model, tuple(layers), tensors[site_names(site)[0]])
+        for site, layers in readers.items()
+    }
+
+
+def _apply(fold: Fold, linears: dict[str, SignedLinear], tensors: Tensors) -> None:
+    path, factor = fold.producer.path, fold.factor
+    if path in linears:
+        linears[path] = linears[path].scaled_rows(factor)
+        return
+    for leaf in ("weight", "bias"):
+        name = f"{path}.{leaf}"
+        if name in tensors:
+            shaped = factor[:, None] if tensors[name].ndim == 2 else factor
+            tensors[name] = (tensors[name].float() * shaped).to(tensors[name].dtype)
+
+
+def _model_dtype(tensors: Tensors) -> torch.dtype:
+    """Of what stayed in floating point, by far the most of it embeddings."""
+    floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    if not floats:
+        raise ExportError("the checkpoint holds no tensor in floating point")
+    return max(floats, key=lambda tensor: tensor.numel()).dtype

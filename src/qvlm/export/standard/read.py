@@ -1,0 +1,155 @@
+"""Read what a compressed-tensors checkpoint holds, whoever wrote it, and check it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from qvlm.artefacts.exported import STANDARD
+from qvlm.errors import ArtefactError
+from qvlm.export.standard.files import Held, held_tensors
+from qvlm.export.standard.layers import stored_layer
+from qvlm.export.standard.patterns import root_of
+from qvlm.export.stored import StoredLayer
+from qvlm.models.hub_names import memory_names
+from qvlm.runtime.load import empty_model
+
+PARTS = (
+    "weight", "weight_packed", "weight_scale", "weight_shape", "weight_zero_point", "weight_g_idx",
+    "input_scale", "input_zero_point",
+)  # fmt: skip
+"""Names of a quantized linear's tensors, beside its bias."""
+
+
+@dataclass(frozen=True)
+class StandardCheckpoint:
+    """A compressed-tensors checkpoint, without its tensors.
+
+    Attributes:
+        directory: where it is.
+        config: its `quantization_config`, as the library reads it.
+        raw: the same as written.
+        layers: quantized linears.
+        kept: module paths of the other linears.
+        tensors: name in the files -> tensor.
+        names: name in the files -> name in memory.
+        model: its architecture, without memory.
+    """
+
+    directory: Path
+    config: Any
+    raw: Mapping[str, Any]
+    layers: tuple[StoredLayer, ...]
+    kept: tuple[str, ...]
+    tensors: Mapping[str, Held]
+    names: Mapping[str, str]
+    model: nn.Module
+
+
+def is_standard(directory: Path) -> bool:
+    """True where a directory's config.json names compressed-tensors."""
+    return _raw_config(directory) is not None
+
+
+def read_standard(directory: Path) -> StandardCheckpoint:
+    """Reads config and headers and checks them against each other and the architecture.
+
+    Raises:
+        ArtefactError: the config is not of the schema, a file is missing or damaged, or a linear
+            lacks a tensor or has one of a wrong shape or type.
+    """
+    raw = _raw_config(directory)
+    if raw is None:
+        raise ArtefactError(f"'{directory}' is no {STANDARD} checkpoint")
+    config = _parsed(directory, raw)
+    tensors = held_tensors(directory)
+    model = empty_model(directory)
+    names = _names(model, tensors)
+    schemes = _schemes(model, config)
+    if not schemes:
+        raise ArtefactError(f"the targets in '{directory / 'config.json'}' match no linear layer")
+    by_path: dict[str, dict[str, tuple[str, Held]]] = {}
+    for name, held in tensors.items():
+        path, _, leaf = names[name].rpartition(".")
+        by_path.setdefault(path, {})[leaf] = (name, held)
+    layers = []
+    for path, scheme in schemes.items():
+        linear: Any = model.get_submodule(path)
+        size = (linear.out_features, linear.in_features)
+        form = scheme.format or config.format
+        form = str(getattr(form, "value", form))
+        layers.append(stored_layer(path, root_of(path), size, scheme, form, by_path.get(path, {})))
+    linears = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    kept = tuple(sorted(linears - schemes.keys()))
+    _check_kept(kept, by_path)
+    return StandardCheckpoint(directory, config, raw, tuple(layers), kept, tensors, names, model)
+
+
+def _raw_config(directory: Path) -> dict[str, Any] | None:
+    try:
+        values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        raw = values["quantization_config"]
+        return raw if raw["quant_method"] == STANDARD else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _parsed(directory: Path, raw: Mapping[str, Any]) -> Any:
+    from compressed_tensors.quantization import QuantizationConfig
+    from pydantic import ValidationError
+
+    where = f"quantization_config in '{directory / 'config.json'}'"
+    try:
+        return QuantizationConfig.model_validate(dict(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ArtefactError(f"{where} is not of the schema: {field}: {first['msg']}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtefactError(f"{where} is not of the schema: {error}") from error
+
+
+def _names(model: nn.Module, tensors: Mapping[str, Held]) -> dict[str, str]:
+    """Name in the files -> name in memory; a linear's parts follow its weight."""
+    weights = {}
+    for name in tensors:
+        path, _, leaf = name.rpartition(".")
+        weights[name] = f"{path}.weight" if leaf in PARTS else name
+    found = memory_names(model, set(weights.values()))
+    return {
+        name: f"{found[weight].rpartition('.')[0]}.{name.rpartition('.')[2]}"
+        if weight != name
+        else found[name]
+        for name, weight in weights.items()
+    }
+
+
+def _schemes(model: nn.Module, config: Any) -> dict[str, Any]:
+    """Path of every linear that Transformers would quantize -> its scheme."""
+    from compressed_tensors.utils.match import is_match, match_named_modules
+
+    found = {}
+    targets = {
+        target: scheme for scheme in config.config_groups.values() for target in scheme.targets
+    }
+    for path, module in match_named_modules(model, targets, config.ignore):
+        if isinstance(module, nn.Linear):
+            target = next(one for one in targets if is_match(path, module, one))
+            found[path] = targets[target]
+    return found
+
+
+def _check_kept(kept: tuple[str, ...], by_path: Mapping[str, Mapping[str, Any]]) -> None:
+    for path in kept:
+        leaves = by_path.get(path, {})
+        packed = sorted(leaves.keys() & {"weight_packed", "weight_scale"})
+        if packed:
+            raise ArtefactError(
+                f"'{path}' has a tensor '{packed[0]}', but no target in config.json matches it: "
+                "it would be loaded wrongly"
+            )

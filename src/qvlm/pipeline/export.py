@@ -1,0 +1,130 @@
+"""Convert a run into a format that other servers read, without calibrating again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from qvlm import __version__
+from qvlm.artefacts.checkpoint import CheckpointIndex
+from qvlm.artefacts.exported import FORMATS, REPORT_NAME, STANDARD, Exported
+from qvlm.artefacts.result import Result
+from qvlm.artefacts.store import atomic_directory, read_json, write_json
+from qvlm.errors import ExportError, nearest
+from qvlm.export import servers
+from qvlm.export.standard.card import model_card
+from qvlm.export.standard.checkpoint import write_standard
+from qvlm.export.standard.scheme import scheme_of
+from qvlm.export.standard.shards import MAX_SHARD_BYTES
+from qvlm.export.stored import from_index
+from qvlm.pipeline.quantize import quantize
+from qvlm.runtime.load import is_quantized, read_index
+from qvlm.schemes import Recipe
+
+RUN = "run"
+"""Folder, beside an export that `quantize --format` made, of the native run."""
+
+
+def export(
+    run: str | Path,
+    output: str | Path,
+    format: str = STANDARD,  # noqa: A002 - the word that users type
+    *,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+    allow_different: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Writes a run as a checkpoint that Transformers and vLLM read; the run stays as it is.
+
+    Args:
+        run: directory written by `quantize`.
+        output: directory to create.
+        format: `compressed-tensors`.
+        max_shard_bytes: most bytes of tensors in a file.
+        allow_different: write also what vLLM would compute differently without saying so.
+        overwrite: replace an existing output.
+
+    Raises:
+        ExportError: the format is unknown, or cannot say what the run holds.
+        QvlmError: the run is damaged, or the output cannot be written.
+    """
+    check_format(format)
+    source = Path(run)
+    if format != STANDARD:
+        raise ExportError(f"'{run}' is in the format '{format}' already: use {STANDARD}")
+    if not is_quantized(source):
+        raise ExportError(f"'{run}' is not a run of qvlm quantize: quantize the model first")
+    if not allow_different:
+        check_served(read_index(source))
+    with atomic_directory(Path(output), overwrite=overwrite) as work:
+        folds, written = write_standard(work, source, max_shard_bytes)
+        index, result = read_index(source), read_json(source / "result.json", Result)
+        report = Exported(
+            qvlm_version=__version__,
+            format=format,
+            library_version=metadata.version("compressed-tensors"),
+            run=str(run),
+            recipe=index.recipe,
+            moved={site: fold.producer.path for site, fold in folds.items()},
+            quantized=dict(Counter(layer.tower for layer in index.layers)),
+            kept=dict(Counter(index.skipped.values())),
+            weights_bytes=written,
+        )
+        sizes = result.sizes.model_copy(update={"checkpoint_bytes": written})
+        write_json(work / "result.json", result.model_copy(update={"sizes": sizes}))
+        write_json(work / REPORT_NAME, report)
+        card = model_card(report, result, index)
+        (work / "README.md").write_text(card, encoding="utf-8")
+    return report
+
+
+def quantize_and_export(
+    model: str | Path,
+    recipe: str | Path | Recipe,
+    calibration: str,
+    output: str | Path,
+    **options: Any,
+) -> Result:
+    """Quantizes a model straight into a compressed-tensors checkpoint.
+
+    The native run stays in the directory `run` of the output: the export is compared with it.
+    Arguments are those of `quantize`.
+
+    Raises:
+        QvlmError: something in the input is wrong, or the format cannot say the recipe; nothing
+            is written then.
+    """
+    overwrite = options.pop("overwrite", False)
+    with atomic_directory(Path(output), overwrite=overwrite) as work:
+        result = quantize(model, recipe, calibration, work / RUN, **options)
+        export(work / RUN, work / "exported")
+        for file in (work / "exported").iterdir():
+            file.replace(work / file.name)
+        (work / "exported").rmdir()
+        report = read_json(work / REPORT_NAME, Exported)
+        write_json(work / REPORT_NAME, report.model_copy(update={"run": RUN}))
+    return result
+
+
+def check_served(index: CheckpointIndex) -> None:
+    """Raises ExportError for the first layer that vLLM would run otherwise than asked, silently."""
+    for layer in index.layers:
+        stored = replace(from_index(layer, 0.0), form=scheme_of(layer)["format"])
+        execution = servers.vllm(stored)
+        if execution.differs:
+            tower = layer.tower.partition("_")[0]
+            raise ExportError(
+                f"vLLM would run '{layer.path}' ({stored.label}) as {execution.text}, and not say "
+                f"so: quantize with --set {tower}.activations.symmetric=false, which vLLM refuses "
+                "and Transformers simulates, or pass --allow-different"
+            )
+
+
+def check_format(name: str) -> None:
+    """Raises ExportError for a format that nothing writes."""
+    if name not in FORMATS:
+        known = " or ".join(FORMATS)
+        raise ExportError(f"format '{name}' is unknown{nearest(name, FORMATS)}: use {known}")

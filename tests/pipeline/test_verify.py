@@ -1,0 +1,155 @@
+"""`qvlm verify`: what it sees in good checkpoints, in broken ones, and in those of others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import qvlm
+from qvlm import pipeline
+from qvlm.errors import QvlmError
+from qvlm.evaluation.broken import broken_reason
+from tiny.exports import quantized_run
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, questions: Path) -> Path:
+    """An exported W8A8 checkpoint; not to be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+    quantized_run(tiny_model, questions, folder / "run", "w8a8-static")
+    pipeline.export(folder / "run", folder / "served")
+    return folder / "served"
+
+
+def outcomes(result):
+    return {check.name: check.outcome for check in result.checks}
+
+
+def test_a_native_run_gives_the_same_numbers_both_ways(quantized):
+    result = qvlm.verify(quantized)
+    assert outcomes(result)["size"] == outcomes(result)["logits"] == "ok"
+    logits = next(check for check in result.checks if check.name == "logits")
+    assert "largest difference 0," in logits.detail
+    assert {row.vllm for row in result.rows} == {"refuses it: export it"}
+    assert sum(row.layers for row in result.rows) == 35
+
+
+def test_an_export_is_compared_with_its_run(exported):
+    result = qvlm.verify(exported, record=True)
+    assert outcomes(result)["size"] == "ok"
+    assert outcomes(result)["names in vLLM"] == "ok"
+    assert outcomes(result)["logits"] == "ok", result.checks
+    assert {row.vllm for row in result.rows} == {"W8A8Int8, integers"}
+    assert all(8 < row.bits_per_weight < 9 for row in result.rows)
+    recorded = json.loads((exported / "verification.json").read_text())
+    assert recorded["format"] == "compressed-tensors"
+
+
+def test_a_scale_that_was_changed_shows_in_the_logits(exported, tmp_path):
+    copy = shutil.copytree(exported, tmp_path / "served")
+    tensors = load_file(copy / "model.safetensors")
+    tensors["language_model.model.layers.0.mlp.down_proj.weight_scale"] *= 1.5
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    assert outcomes(qvlm.verify(copy))["logits"] == "failed"
+
+
+def test_a_run_that_is_gone_is_said(exported, tmp_path):
+    copy = shutil.copytree(exported, tmp_path / "served")
+    report = json.loads((copy / "export.json").read_text())
+    (copy / "export.json").write_text(json.dumps({**report, "run": str(tmp_path / "gone")}))
+    check = next(check for check in qvlm.verify(copy).checks if check.name == "logits")
+    assert check.outcome == "not checked"
+    assert "gone' that it was made from is not there: pass --run" in check.detail
+
+
+def test_names_that_vllm_reads_otherwise_fail(exported, tmp_path):
+    copy = shutil.copytree(exported, tmp_path / "served")
+    config = json.loads((copy / "config.json").read_text())
+    groups = config["quantization_config"]["config_groups"]
+    groups["group_1"]["targets"] = ["re:model[.]language_model[.].*_proj$"]
+    (copy / "config.json").write_text(json.dumps(config))
+    result = qvlm.verify(copy)
+    assert outcomes(result)["names in vLLM"] == "failed"
+    assert result.failed
+
+
+def test_what_is_not_quantized_is_refused(tiny_model):
+    with pytest.raises(QvlmError, match="is no quantized checkpoint"):
+        qvlm.verify(tiny_model)
+
+
+def test_checkpoints_of_others_are_read(tiny_model, questions, tmp_path):
+    """Made with compressed-tensors' own API, as llm-compressor does it; that one is not here."""
+    from compressed_tensors.compressors import ModelCompressor
+    from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_pretrained(tiny_model)
+    scheme = {
+        "targets": ["Linear"],
+        "weights": {"num_bits": 8, "strategy": "channel", "symmetric": True},
+        "input_activations": {
+            "num_bits": 8, "strategy": "token", "symmetric": True, "dynamic": True,
+        },
+    }  # fmt: skip
+    config = QuantizationConfig(
+        config_groups={"group_0": scheme}, ignore=["lm_head", "re:.*vision_tower.*"]
+    )
+    apply_quantization_config(model, config, show_progress=False)
+    for part in model.modules():
+        if hasattr(part, "weight_scale"):
+            largest = part.weight.detach().abs().amax(dim=1, keepdim=True)
+            part.weight_scale.data.copy_(largest / 127)
+    compressor = ModelCompressor.from_pretrained_model(model)
+    compressor.compress_model(model)
+    model.save_pretrained(tmp_path / "other")
+    compressor.update_config(str(tmp_path / "other"))
+    for file in tiny_model.iterdir():
+        if not (tmp_path / "other" / file.name).exists() and "safetensors" not in file.name:
+            shutil.copyfile(file, tmp_path / "other" / file.name)
+
+    # The library writes names of the files, which match nothing in memory, in the place of our
+    # expressions: Transformers would take the vision tower for quantized.
+    with pytest.raises(QvlmError, match="is stored in floating point, but nothing in `ignore`"):
+        qvlm.verify(tmp_path / "other")
+    written = json.loads((tmp_path / "other/config.json").read_text())
+    written["quantization_config"]["ignore"] = ["re:.*lm_head", "re:.*vision_tower.*"]
+    (tmp_path / "other/config.json").write_text(json.dumps(written))
+
+    result = qvlm.verify(tmp_path / "other")
+    assert {row.asked for row in result.rows} == {"W8A8, per token"}
+    assert sum(row.layers for row in result.rows) == 23
+    assert outcomes(result)["size"] == "ok"
+    assert outcomes(result)["logits"] == "not checked"
+    # It keeps the names of Transformers 5 for the vision tower, which vLLM does not find.
+    assert outcomes(result)["names in vLLM"] == "failed"
+    scores = qvlm.evaluate(tmp_path / "other", data=f"scienceqa:{questions}", limit=2)
+    assert list(scores.kernels.values()) == [23]
+    assert "simulated in floating point" in next(iter(scores.kernels))
+    loaded, _ = qvlm.load(tmp_path / "other")
+    assert torch.equal(
+        loaded.model.multi_modal_projector.linear_1.weight,
+        model.model.multi_modal_projector.linear_1.weight.float()
+        * model.model.multi_modal_projector.linear_1.weight_scale,
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "pieces", "reason"),
+    [
+        (" ", [], "is empty"),
+        ("!!!!!!!!", [0] * 8, "is '!!!!!!!!'"),
+        ("the the the the the the the the", [5] * 8, "repeats itself"),
+        ("B", [7], None),
+        ("two red cubes and a blue ball on it", [1, 2, 3, 4, 5, 6, 7, 8, 9], None),
+    ],
+)
+def test_broken_answers(answer, pieces, reason):
+    found = broken_reason(answer, pieces)
+    assert (found is None) == (reason is None)
+    assert reason is None or reason in found
