@@ -49,9 +49,16 @@ SHAPES = {
 
 def write_model(name: str, directory: Path) -> Path:
     """Saves a model of random weights with pico-llava's tokenizer; returns the directory."""
-    shape = SHAPES[name]
-    processor = _processor(shape)
-    config = LlavaConfig(
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(config_of(SHAPES[name])).eval()
+    model.save_pretrained(directory)
+    processor_of(SHAPES[name]).save_pretrained(directory)
+    return directory
+
+
+def config_of(shape: Shape) -> LlavaConfig:
+    """The config of a LLaVA of that shape."""
+    return LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=shape.vision_hidden,
             intermediate_size=4 * shape.vision_hidden,
@@ -69,19 +76,15 @@ def write_model(name: str, directory: Path) -> Path:
             num_key_value_heads=shape.heads,
             max_position_embeddings=4096,
         ),
-        image_token_index=processor.image_token_id,
+        image_token_index=processor_of(shape).image_token_id,
         image_seq_length=(shape.image_size // 14) ** 2,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
-    torch.manual_seed(0)
-    model = LlavaForConditionalGeneration(config).eval()
-    model.save_pretrained(directory)
-    processor.save_pretrained(directory)
-    return directory
 
 
-def _processor(shape: Shape) -> LlavaProcessor:
+def processor_of(shape: Shape) -> LlavaProcessor:
+    """Its processor, with pico-llava's tokenizer."""
     small = read_processor(pico_llava_path())
     size = shape.image_size
     return LlavaProcessor(

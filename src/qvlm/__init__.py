@@ -18,6 +18,7 @@ __all__ = [
     "evaluate",
     "load",
     "quantize",
+    "resume",
     "score",
     "verify",
 ]
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         evaluate,
         load,
         quantize,
+        resume,
         score,
         verify,
     )
@@ -43,6 +45,7 @@ _HOMES = {
     "evaluate": "qvlm.pipeline",
     "load": "qvlm.pipeline",
     "quantize": "qvlm.pipeline",
+    "resume": "qvlm.pipeline",
     "score": "qvlm.pipeline",
     "verify": "qvlm.pipeline",
 }

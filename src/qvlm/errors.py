@@ -38,6 +38,10 @@ class OutputError(QvlmError):
     """The output cannot be written: it exists, is not writable, or the disk is full."""
 
 
+class ResumeError(QvlmError):
+    """An interrupted run cannot be continued: it is not there, or what it is made from changed."""
+
+
 class ArtefactError(QvlmError):
     """A file written by qvlm is corrupt, incomplete or of a newer version."""
 

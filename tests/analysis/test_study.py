@@ -33,7 +33,7 @@ def test_equal_blocks_are_searched_once(study):
         )
     ]
     assert found[0] is found[1] is found[2]
-    assert told.count("observe") == 2 * len(subject.batches)
+    assert told.count("observe") == sum(subject.model_map.quantized_layers.values())
     other = study.searched(
         load_recipe(subject.recipe, ("partition.proxy=fixed", "partition.depth=3")),
         lambda *step: None,

@@ -86,6 +86,31 @@ def refuses_to_quantize(refused: Refused, tmp_path: Path, tiny_model: Path, ques
     return call
 
 
+@pytest.fixture
+def stops_quantizing(qvlm: Command, tmp_path: Path, tiny_model: Path, questions: Path):
+    """Calls `qvlm quantize` on the tiny model, expects it to end early and to keep what it has.
+
+    Returns the one line that it says, without the hint how to go on.
+    """
+
+    def call(*options: object, output: Path = tmp_path / "out", code: int = 2) -> str:
+        before = files(tmp_path)
+        outcome = qvlm(
+            "quantize", tiny_model, "--recipe", "w4a4-static",
+            "--calibration", f"scienceqa:{questions}", "--output", output, *SMALL, *options,
+        )  # fmt: skip
+        assert outcome.code == code, outcome.stderr
+        (line,) = outcome.complaints
+        hint = f"; continue with `qvlm quantize --resume {output}`"
+        assert line.endswith(hint)
+        kept = str(output.with_name("out.partial").relative_to(tmp_path))
+        assert {name for name in files(tmp_path) if not name.startswith(kept)} == before
+        assert (tmp_path / kept / "manifest.json").is_file()
+        return line.removeprefix("qvlm: ").removesuffix(hint)
+
+    return call
+
+
 def files(root: Path) -> set[str]:
     """Everything below a folder, hidden names included."""
     return {str(path.relative_to(root)) for path in root.rglob("*")}

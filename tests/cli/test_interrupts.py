@@ -14,21 +14,29 @@ import pytest
 
 from qvlm.cli import progress
 
-STAGES = ("load", "observe", "search", "round", "export")
+STAGES = ("observe", "search", "round", "export")
+
+
+def test_ctrl_c_before_anything_is_finished(refuses_to_quantize, monkeypatch):
+    _interrupt_at(monkeypatch, "load")
+    assert refuses_to_quantize(code=130).startswith("interrupted")
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_during_a_stage(refuses_to_quantize, monkeypatch, stage):
-    _interrupt_at(monkeypatch, stage)
-    searching = ("--set", "search.strategy=coordinate")
-    assert refuses_to_quantize(*searching, code=130).startswith("interrupted")
+def test_ctrl_c_during_a_stage(stops_quantizing, qvlm, monkeypatch, tmp_path, stage):
+    searching = ("--set", "search.strategy=coordinate", "--set", "search.budget=4")
+    with monkeypatch.context() as patch:
+        _interrupt_at(patch, stage)
+        assert stops_quantizing(*searching, code=130) == "interrupted: no output was written"
+    assert qvlm("quantize", "--resume", tmp_path / "out", "--no-verify").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_ctrl_c_keeps_the_old_output(refuses_to_quantize, monkeypatch, tmp_path):
+def test_ctrl_c_keeps_the_old_output(stops_quantizing, monkeypatch, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "result.json").write_text("{}")
     _interrupt_at(monkeypatch, "observe")
-    refuses_to_quantize("--overwrite", code=130)
+    stops_quantizing("--overwrite", code=130)
     assert (tmp_path / "out" / "result.json").read_text() == "{}"
 
 
@@ -47,31 +55,35 @@ def test_an_interrupted_evaluation_goes_on_from_its_answers(
     assert '"resumed": 3' in scores.read_text()
 
 
-def test_sigint_to_a_real_process(tiny_model, questions, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_a_real_process(tiny_model, questions, tmp_path, sent, code):
     # A shell starts background jobs with SIGINT ignored, and children inherit that.
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{listen}; from qvlm.cli.main import run; run()"
     process = subprocess.Popen(
         [
             sys.executable, "-c", program, "quantize", str(tiny_model),
-            "--calibration", f"scienceqa:{questions}", "--output", str(tmp_path / "out"),
+            "--recipe", "w4a4-static", "--calibration", f"scienceqa:{questions}",
+            "--output", str(tmp_path / "out"),
             "--set", "calibration.samples=8", "--set", "search.strategy=beam",
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        # The hidden directory is made right before the model is loaded; the beam takes long.
-        _wait_for(lambda: any(tmp_path.iterdir()), process)
+        # The first block is searched after this; the beam takes long.
+        started = tmp_path / "out.partial" / "steps" / "observe" / "language.2.safetensors"
+        _wait_for(started.exists, process)
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, complaint = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, complaint
+    assert process.returncode == code, complaint
     assert complaint.splitlines()[-1].startswith("qvlm: interrupted")
+    assert f"--resume {tmp_path / 'out'}`" in complaint.splitlines()[-1]
     assert "Traceback" not in complaint
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
 
 
 def _interrupt_at(monkeypatch: pytest.MonkeyPatch, stage: str, done: int = 1) -> None:

@@ -38,18 +38,18 @@ def test_a_failed_run_keeps_the_old_output(refuses_to_quantize, tmp_path, monkey
 
 
 def test_an_old_output_comes_back_when_the_new_one_cannot_take_its_place(
-    refuses_to_quantize, tmp_path, monkeypatch
+    stops_quantizing, tmp_path, monkeypatch
 ):
     old = _old_run(tmp_path / "out")
     replace = Path.replace
 
     def fail(self, target):
-        if ".partial-" in self.name:
+        if self.name == "output":
             raise PermissionError(1, "Operation not permitted")
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", fail)
-    assert "cannot write output" in refuses_to_quantize("--overwrite", "--set", NO_SEARCH)
+    assert "cannot write output" in stops_quantizing("--overwrite", "--set", NO_SEARCH)
     assert old.read_text() == "old"
 
 
@@ -118,7 +118,7 @@ def test_a_disk_that_fills_up_at_the_weights(refuses_to_quantize, monkeypatch):
     assert "no space left for output" in refuses_to_quantize("--set", NO_SEARCH)
 
 
-def test_a_disk_that_fills_up_at_the_result(refuses_to_quantize, monkeypatch):
+def test_a_disk_that_fills_up_at_the_result(stops_quantizing, monkeypatch):
     write = Path.write_text
 
     def fail(self, *args, **kwargs):
@@ -127,19 +127,22 @@ def test_a_disk_that_fills_up_at_the_result(refuses_to_quantize, monkeypatch):
         return write(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "write_text", fail)
-    assert "no space left for output" in refuses_to_quantize("--set", NO_SEARCH)
+    assert "no space left for output" in stops_quantizing("--set", NO_SEARCH)
 
 
-def test_a_disk_that_is_really_full(refuses_to_quantize, tmp_path):
+def test_a_disk_that_is_really_full(stops_quantizing, qvlm, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("may not mount")
     try:
-        line = refuses_to_quantize("--set", NO_SEARCH, output=disk / "out")
+        line = stops_quantizing("--set", NO_SEARCH, output=disk / "out")
         assert "no space left for output" in line
-        assert not list(disk.iterdir())
+        assert not (disk / "out").exists()
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+        assert qvlm("quantize", "--resume", disk / "out", "--no-verify").code == 0
+        assert [path.name for path in disk.iterdir()] == ["out"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

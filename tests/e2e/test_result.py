@@ -55,7 +55,7 @@ def test_costs_seeds_and_surroundings(result, tiny_model, questions):
     assert list(result.stages) == stages
     assert all(cost.seconds >= 0 for cost in result.stages.values())
     assert result.total_seconds >= sum(cost.seconds for cost in result.stages.values())
-    assert result.stages["observe"].forward_equivalents == 2
+    assert result.stages["observe"].forward_equivalents > 2
     assert result.stages["search"].forward_equivalents > 1
     assert result.peak_rss_bytes > 10**8
     assert result.seed == 0

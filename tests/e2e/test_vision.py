@@ -53,7 +53,7 @@ def test_the_result_tells_what_the_training_did(run, result):
         training.seconds, training.forward_equivalents
     )  # fmt: skip
     assert list(result.stages)[1:6] == ["observe", "dependency", "partition", "vision", "search"]
-    assert result.stages["observe"].forward_equivalents == 4, "observed before and after"
+    assert result.stages["observe"].forward_equivalents > 4, "observed before and after"
 
 
 def test_the_blocks_after_are_those_searched_for_the_threshold_before(result):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ from qvlm.numerics.affine import grid_from_range
 from qvlm.numerics.clipping import clip_error
 from qvlm.numerics.entropy import JointHistogram
 from qvlm.observe import observe
+from qvlm.observe import tower as tower_module
 from qvlm.observe.collectors import PairCollector, leading_sites
 from qvlm.schemes import ActivationScheme, LayerScheme, Recipe
 from tiny.batches import tiny_batches
+from tiny.counting import layers_that_compute
 from tiny.llava import tiny_llava
 
 PER_TOKEN = LayerScheme(activations=ActivationScheme(granularity="per_token"))
@@ -113,15 +114,17 @@ def test_the_cut_into_batches_does_not_matter(tmp_path: Path) -> None:
     assert one.dependency["language"] == pytest.approx(many.dependency["language"], abs=1e-4)
 
 
-def test_two_forwards_are_spent(model_and_batches: Any) -> None:
+def test_layers_run_are_counted(model_and_batches: Any) -> None:
     model, batches = model_and_batches
+    batches = [batch for batch in batches if "pixel_values" in batch.inputs]
     recipe = Recipe()
-    forwards = []  # begun; they end after the last site
-    handle = model.register_forward_pre_hook(lambda *_: forwards.append(1))
-    stats = observe(model, describe(model, recipe), recipe, batches)
-    handle.remove()
-    assert len(forwards) == 2 * len(batches)
-    assert stats.forward_equivalents == 2
+    model_map = describe(model, recipe)
+    with layers_that_compute(model, model_map) as ran:
+        stats = observe(model, model_map, recipe, batches)
+    layers = stats.forward_equivalents * model_map.layer_count
+    assert layers == pytest.approx(len(ran) / len(batches))
+    # Two passes, and what reaches each tower.
+    assert 2 <= stats.forward_equivalents < 4
 
 
 def test_memory_of_the_dependency_does_not_grow_with_samples(model_and_batches: Any) -> None:
@@ -175,8 +178,7 @@ def test_means_of_many_positions_look_at_some_of_them(
     recipe = Recipe()
     model_map = describe(model, recipe)
     whole = observe(model, model_map, recipe, batches)
-    module = sys.modules["qvlm.observe.observe"]  # the package has a function of that name
-    monkeypatch.setattr(module, "MEAN_POSITIONS", 100)
+    monkeypatch.setattr(tower_module, "MEAN_POSITIONS", 100)
     some = observe(model, model_map, recipe, batches)
     name = "language.1.attn_in"
     assert some.sites[name].tokens == whole.sites[name].tokens > 300

@@ -14,6 +14,7 @@ from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.models import describe
 from qvlm.models.replay import catch_inputs, replace_module
+from qvlm.models.walk import HIDDEN
 from qvlm.numerics.hessian import Hessian
 from qvlm.observe import observe
 from qvlm.runtime import QuantizedLinear, SimulatedLinear
@@ -22,6 +23,7 @@ from qvlm.search import Installer, round_model
 from qvlm.search.guard import Guard, Judgement
 from qvlm.search.inputs import TowerRun
 from qvlm.search.state import start_indices
+from qvlm.search.weights import TokenWeights
 from tiny.batches import tiny_batches
 from tiny.counting import layers_that_compute
 from tiny.llava import tiny_llava
@@ -141,16 +143,19 @@ def test_layers_run_are_counted(tmp_path: Path, passes: str) -> None:
     assert layers == pytest.approx(len(ran) / len(bench.batches))
 
 
-def test_hessians_are_those_of_levels_without_padding(tmp_path: Path) -> None:
+def test_hessians_are_those_of_levels_without_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(tmp_path / "d", *ALL)
     tower = bench.model_map.tower("language")
     calls = [catch_inputs(bench.model, (tower,), batch)["language"] for batch in bench.batches]
     bench.installer.install_plan(bench.clips)
     site = bench.model_map.sites_of("language", 0)[0]
     seen: list[torch.Tensor] = []
-    weights = [2.0 * batch.valid for batch in bench.batches]
-    run = TowerRun(bench.model, tower, calls, weights)
-    found = run.hessians(0, [call.hidden for call in calls], [site])[site.name]
+    weights = TokenWeights("uniform", bench.model, (tower,), bench.batches)
+    monkeypatch.setattr(weights, "_tokens", [2.0 * batch.valid for batch in bench.batches])
+    run = TowerRun(bench.model, tower, dict(enumerate(calls)), weights)
+    found = run.hessians(0, [{HIDDEN: call.hidden} for call in calls], [site])[site.name]
     grid = bench.installer.grid(site, bench.installer.index_of(site, bench.clips))
     assert grid is not None
     norm = bench.model.get_submodule(f"{tower.layers[0]}.input_layernorm")

@@ -41,20 +41,24 @@ def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
         OutputError: `target` exists and `overwrite` is False, or it is none of qvlm's outputs;
             its parent cannot be written, or the disk is full.
     """
-    _check_replaceable(target, overwrite)
+    check_replaceable(target, overwrite)
     made = [parent for parent in (target.parent, *target.parent.parents) if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     except OSError as error:
-        raise _output_error(target, error) from error
+        raise output_error(target, error) from error
     try:
-        with _clear_os_errors(target):
+        with clear_os_errors(target):
             yield work
-            _publish(work, target)
+            publish(work, target)
+    except BaseException as error:
+        # What the body could have gone on with lies in `work`.
+        error.__dict__.pop("resume_hint", None)
+        raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        _remove_empty(made)
+        remove_empty(made)
 
 
 def check_scores_file(path: Path, overwrite: bool) -> None:
@@ -92,7 +96,7 @@ def write_new_file(path: Path, text: str) -> None:
         work.chmod(0o666 & ~_umask())
         work.replace(path)
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     finally:
         if work is not None:
             work.unlink(missing_ok=True)
@@ -123,7 +127,14 @@ def read_json(path: Path, kind: type[Model]) -> Model:
         raise ArtefactError(f"'{path}' cannot be read: {error}") from error
 
 
-def _publish(work: Path, target: Path) -> None:
+def publish(work: Path, target: Path, aside: Path | None = None) -> None:
+    """Renames a finished directory to its place.
+
+    Args:
+        work: the directory, on the same file system.
+        target: its place; what is there is moved away first, and back if `work` cannot follow.
+        aside: where to leave what was there, with its remover; None to remove it here.
+    """
     mask = _umask()
     work.chmod(0o777 & ~mask)
     for file in work.rglob("*"):
@@ -133,14 +144,15 @@ def _publish(work: Path, target: Path) -> None:
             _sync(file)
     _sync(work)
     if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+        old = aside or Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
         target.replace(old)
         try:
             work.replace(target)
         except BaseException:
             old.replace(target)
             raise
-        shutil.rmtree(old)
+        if aside is None:
+            shutil.rmtree(old)
     else:
         work.replace(target)
     _sync(target.parent)
@@ -154,7 +166,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _check_replaceable(target: Path, overwrite: bool) -> None:
+def check_replaceable(target: Path, overwrite: bool) -> None:
+    """Raises OutputError where a directory may not be created or replaced at `target`."""
     if not os.path.lexists(target):
         return
     if not overwrite:
@@ -169,7 +182,7 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
         )
 
 
-def _remove_empty(directories: Sequence[Path]) -> None:
+def remove_empty(directories: Sequence[Path]) -> None:
     """Removes parents made for an output that never came, innermost first."""
     for directory in directories:
         try:
@@ -178,19 +191,21 @@ def _remove_empty(directories: Sequence[Path]) -> None:
             return
 
 
-def _output_error(target: Path, error: OSError) -> OutputError:
+def output_error(target: Path, error: OSError) -> OutputError:
+    """The one line on an output that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(f"no space left for output '{target}': free some disk and run again")
     return OutputError(f"cannot write output '{target}': {error.strerror}")
 
 
 @contextmanager
-def _clear_os_errors(target: Path) -> Iterator[None]:
+def clear_os_errors(target: Path) -> Iterator[None]:
+    """Turns what the operating system says of writing into an OutputError."""
     try:
         yield
     except OSError as error:
         if error.errno in _WRITE_ERRORS:
-            raise _output_error(target, error) from error
+            raise output_error(target, error) from error
         raise
 
 

@@ -1,6 +1,6 @@
 """Entry point: collects the verbs and turns errors into one line and an exit code.
 
-0 done, 1 the work failed, 2 bad usage or bad input, 130 interrupted.
+0 done, 1 the work failed, 2 bad usage or bad input, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from qvlm.cli import (
     serve,
     verify,
 )
+from qvlm.cli.interrupts import INTERRUPTED, TERMINATED, Interrupted, listen
 from qvlm.errors import QvlmError
 
-INTERRUPTED = 130
 _UsageError: Any = typer.BadParameter.__base__
 """Click's; Typer brings its own copy of Click or uses the installed one, as its version has it."""
 
@@ -68,26 +68,37 @@ def options(
 def run() -> None:
     """Runs the command line and exits."""
     debug = "--debug" in sys.argv[1:2]
+    kept = "; a file given as --answers keeps its lines"
+    listen()
     try:
         code = app(standalone_mode=False)
     except QvlmError as error:
         if debug:
             raise
-        _fail(str(error), 2)
+        _fail(f"{error}{_hint(error)}", 2)
     except _UsageError as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except Interrupted as error:
+        code, kept = error.code, _hint(error) or kept
     # The last place that can speak to the user.
     except Exception as error:
         if debug:
             raise
         first = str(error).strip().splitlines() or [""]
-        _fail(f"{type(error).__name__}: {first[0]} (run `qvlm --debug ...` to see where)", 1)
-    if code == INTERRUPTED:
-        _fail("interrupted: no output was written; a file given as --answers keeps its lines", code)
+        where = f"{type(error).__name__}: {first[0]} (run `qvlm --debug ...` to see where)"
+        _fail(f"{where}{_hint(error)}", 1)
+    if code in (INTERRUPTED, TERMINATED):
+        _fail(f"interrupted: no output was written{kept}", code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hint(error: BaseException) -> str:
+    """How to go on, where something is kept."""
+    hint = getattr(error, "resume_hint", "")
+    return f"; {hint}" if hint else ""
 
 
 def _fail(message: str, code: int) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from qvlm.artefacts.checkpoint import (
@@ -16,8 +17,9 @@ from qvlm.artefacts.checkpoint import (
     WEIGHTS_NAME,
     CheckpointIndex,
 )
+from qvlm.artefacts.joined import Source, write_joined
 from qvlm.artefacts.store import write_json
-from qvlm.artefacts.tensors import write_tensors
+from qvlm.models.residency import stored
 
 COPIED = (
     "added_tokens.json",
@@ -40,7 +42,7 @@ def write_checkpoint(
     directory: Path,
     source: Path,
     model: nn.Module,
-    packed: dict[str, torch.Tensor],
+    packed: Mapping[str, Source],
     index: CheckpointIndex,
 ) -> int:
     """Writes weights, index, config and the source's processor files into `directory`.
@@ -56,8 +58,8 @@ def write_checkpoint(
         Bytes of the weights file.
     """
     weights = directory / WEIGHTS_NAME
-    tensors = float_tensors(model, {layer.path for layer in index.layers}) | packed
-    write_tensors(weights, tensors, {"format": "pt"})
+    tensors = float_tensors(model, {layer.path for layer in index.layers}) | dict(packed)
+    write_joined(weights, tensors, {"format": "pt"})
     write_json(directory / INDEX_NAME, index)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     # Says what this is; the name of the weights file makes other loaders refuse.
@@ -69,19 +71,20 @@ def write_checkpoint(
     return weights.stat().st_size
 
 
-def float_tensors(model: nn.Module, quantized: set[str]) -> dict[str, torch.Tensor]:
+def float_tensors(model: nn.Module, quantized: set[str]) -> dict[str, Source]:
     """Returns the tensors that stay in floating point; tied ones once.
 
     Args:
         model: full-precision model.
         quantized: paths of the linears whose weight is stored packed.
     """
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Source] = {}
     seen: set[int] = set()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in model.state_dict(keep_vars=True).items():
         path, _, leaf = name.rpartition(".")
-        if (path in quantized and leaf == "weight") or tensor.data_ptr() in seen:
+        if (path in quantized and leaf == "weight") or id(tensor) in seen:
             continue
-        seen.add(tensor.data_ptr())
-        tensors[name] = tensor
+        seen.add(id(tensor))
+        load = partial(stored, model, name)
+        tensors[name] = Source(tensor.dtype, tuple(tensor.shape), load)
     return tensors

@@ -1,30 +1,26 @@
-"""Turn a plan into packed tensors: final quantization of every linear."""
+"""What a checkpoint says of its packed layers, and where their tensors are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from qvlm import __version__
-from qvlm.artefacts import ModelMap, Site
-from qvlm.artefacts.checkpoint import (
-    CheckpointIndex,
-    QuantizedLayer,
-    site_names,
-    weight_names,
-)
+from qvlm.artefacts import ModelMap, Site, Tower
+from qvlm.artefacts.checkpoint import CheckpointIndex, QuantizedLayer, site_names, weight_names
+from qvlm.artefacts.joined import Source
 from qvlm.artefacts.result import LayerBits
-from qvlm.numerics.packing import pack_bits
-from qvlm.runtime import LinearParameters
+from qvlm.schemes import LayerScheme
+
+Layer = Callable[[Tower, int], Mapping[str, Source]]
+"""(tower, index) -> the packed tensors of a layer."""
 
 
 @dataclass(frozen=True)
 class Packed:
     """Tensors of the quantized layers with their index and realised bits."""
 
-    tensors: dict[str, torch.Tensor]
+    tensors: dict[str, Source]
     index: CheckpointIndex
     bits: tuple[LayerBits, ...]
 
@@ -43,71 +39,69 @@ def pack(
     model_map: ModelMap,
     recipe_name: str,
     percentiles: Mapping[str, float],
-    parameters_of: Callable[[Site], Mapping[str, LinearParameters]],
+    scheme_of: Callable[[Site], tuple[LayerScheme, int]],
+    packed_layer: Layer,
 ) -> Packed:
-    """Quantizes and packs every linear of the map, site by site.
+    """Gathers the packed tensors of every layer and describes them.
 
     Args:
         model_map: what is quantized.
         recipe_name: recorded in the index.
         percentiles: static site -> chosen percentile.
-        parameters_of: site -> its linears' final parameters.
+        scheme_of: site -> its scheme and group size.
+        packed_layer: finds the tensors of a layer.
     """
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Source] = {}
     layers: list[QuantizedLayer] = []
     bits: list[LayerBits] = []
+    for tower in model_map.quantized_towers:
+        for index in range(len(tower.layers)):
+            tensors |= packed_layer(tower, index)
     for site in model_map.sites:
-        parameters = parameters_of(site)
-        input_bytes = _add_site(tensors, site, next(iter(parameters.values())))
-        for path, linear in parameters.items():
-            weight_bytes = _add_linear(tensors, path, linear)
-            layer = _layer(path, site, linear, percentiles.get(site.name))
+        scheme, group_size = scheme_of(site)
+        input_bytes = _bytes(tensors, site_names(site.name))
+        for path in site.linears:
+            layer = _layer(path, site, scheme, group_size, tensors, percentiles.get(site.name))
+            weight_bytes = _bytes(tensors, weight_names(path))
             layers.append(layer)
-            share = input_bytes / len(parameters)
-            bits.append(_bits(layer, weight_bytes + share))
-    index = CheckpointIndex(
+            bits.append(_bits(layer, weight_bytes + input_bytes / len(site.linears)))
+    named = CheckpointIndex(
         qvlm_version=__version__,
         architecture=model_map.architecture,
         recipe=recipe_name,
         layers=tuple(layers),
         skipped=model_map.skipped,
     )
-    return Packed(tensors, index, tuple(bits))
+    return Packed(tensors, named, tuple(bits))
 
 
-def _add_site(tensors: dict[str, torch.Tensor], site: Site, first: LinearParameters) -> int:
-    if first.grid is None:
-        return 0
-    scale_name, zero_point_name = site_names(site.name)
-    tensors[scale_name] = first.grid.scale.float()
-    tensors[zero_point_name] = first.grid.zero_point.to(torch.uint8)
-    return tensors[scale_name].nbytes + tensors[zero_point_name].nbytes
+def _bytes(tensors: Mapping[str, Source], names: tuple[str, ...]) -> int:
+    return sum(tensors[name].nbytes for name in _there(tensors, names))
 
 
-def _add_linear(tensors: dict[str, torch.Tensor], path: str, linear: LinearParameters) -> int:
-    weight = linear.weight
-    levels, scale, zero_point = weight_names(path)
-    added = {levels: pack_bits(weight.levels, weight.bits), scale: weight.scale.bfloat16()}
-    if not weight.symmetric:
-        added[zero_point] = pack_bits(weight.zero_point, weight.bits)
-    tensors.update(added)
-    return sum(tensor.nbytes for tensor in added.values())
+def _there(tensors: Mapping[str, Source], names: tuple[str, ...]) -> Iterator[str]:
+    """Those of a layer's tensors that it needs: symmetric weights have no zero points."""
+    return (name for name in names if name in tensors)
 
 
 def _layer(
-    path: str, site: Site, linear: LinearParameters, percentile: float | None
+    path: str,
+    site: Site,
+    scheme: LayerScheme,
+    group_size: int,
+    tensors: Mapping[str, Source],
+    percentile: float | None,
 ) -> QuantizedLayer:
-    out_features, in_features = linear.weight.levels.shape
     return QuantizedLayer(
         path=path,
         site=site.name,
         tower=site.tower,
-        in_features=in_features,
-        out_features=out_features,
-        weight_bits=linear.weight.bits,
-        group_size=linear.weight.group_size,
-        symmetric=linear.weight.symmetric,
-        activations=linear.activations,
+        in_features=site.channels,
+        out_features=tensors[weight_names(path)[0]].shape[0],
+        weight_bits=scheme.weights.bits,
+        group_size=group_size,
+        symmetric=scheme.weights.symmetric,
+        activations=scheme.activations,
         percentile=percentile,
     )
 

@@ -18,7 +18,9 @@ from qvlm.models.experts import split_experts
 from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.models.quiet import quiet_transformers
+from qvlm.models.reader import first_dtype
 from qvlm.models.registry import adapter_for
+from qvlm.models.streamed import stream_model
 from qvlm.reference import cache_directory, pico_llava_path
 
 BUNDLED = "pico-llava"
@@ -50,6 +52,7 @@ def load_model(
     adapter: str = "auto",
     trust_remote_code: bool = False,
     compressed: bool = False,
+    streamed: bool = False,
 ) -> LoadedModel:
     """Loads a model and its processor; fused experts become linears.
 
@@ -58,6 +61,7 @@ def load_model(
         adapter: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
         compressed: let in what compressed-tensors quantized, which Transformers then simulates.
+        streamed: leave the layers on disk until they are used, see `models.streamed`.
 
     Raises:
         ModelError: it does not exist, is quantized already, is not an LVLM with an adapter, has no
@@ -66,10 +70,28 @@ def load_model(
     """
     source = resolve(name)
     register_architectures()
-    adapter_for(_model_type(source, trust_remote_code, compressed), adapter)
-    model = _read_weights(source, trust_remote_code)
+    known = adapter_for(_model_type(source, trust_remote_code, compressed), adapter)
+    if streamed:
+        skeleton = _skeleton(source, trust_remote_code)
+        model = stream_model(directory_of(source), skeleton, known)
+    else:
+        model = _read_weights(source, trust_remote_code)
+        split_experts(model)
+        check_finite(model)
+    processor = read_processor(source, trust_remote_code)
+    return LoadedModel(model, processor, str(name), directory_of(source))
+
+
+def load_empty(
+    name: str | Path, *, adapter: str = "auto", trust_remote_code: bool = False
+) -> LoadedModel:
+    """As `load_model`, but without memory for the parameters: for what depends on shapes alone."""
+    source = resolve(name)
+    register_architectures()
+    adapter_for(_model_type(source, trust_remote_code, compressed=False), adapter)
+    model = _skeleton(source, trust_remote_code)
     split_experts(model)
-    check_finite(model)
+    model.tie_weights()
     processor = read_processor(source, trust_remote_code)
     return LoadedModel(model, processor, str(name), directory_of(source))
 
@@ -171,6 +193,22 @@ def _read_weights(source: str | Path, trust_remote_code: bool) -> nn.Module:
         )
     loaded: nn.Module = model.eval()
     return loaded
+
+
+def _skeleton(source: str | Path, trust_remote_code: bool) -> Any:
+    """The model without memory for its parameters, in its stored type."""
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        dtype = config.dtype or first_dtype(directory_of(source))
+        with quiet_transformers(), init_empty_weights(include_buffers=False):
+            return AutoModelForImageTextToText.from_config(
+                config, dtype=dtype, trust_remote_code=trust_remote_code
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot load model '{source}': {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -183,6 +183,7 @@ def split_hidden(
 def _first_layer_only(model: nn.Module, tower: Tower) -> Iterator[None]:
     """Lets the layers of a tower after the first hand their input on as it is."""
     first, *others = [model.get_submodule(path) for path in tower.layers]
+    own = [layer.__dict__.get("forward") for layer in others]
     outputs: list[Any] = []
     handle = first.register_forward_hook(lambda _module, _args, result: outputs.append(result))
 
@@ -197,5 +198,8 @@ def _first_layer_only(model: nn.Module, tower: Tower) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-        for layer in others:
-            del layer.forward
+        for layer, forward in zip(others, own, strict=True):
+            if forward is None:
+                del layer.forward
+            else:
+                layer.forward = forward

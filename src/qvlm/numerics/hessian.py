@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_PANEL = 2048
+"""Columns that are inverted at a time."""
 _GROWTH = 10.0
 _LEAST_GROWN = 1e-8
 """Damping after a failed factorization at (almost) none."""
@@ -102,19 +104,36 @@ def error_feedback(
     if activation_order:
         order = torch.argsort(matrix.diagonal(), descending=True, stable=True)
         matrix = matrix[order][:, order]
-    wide = matrix.double()
-    mean = float(wide.diagonal().mean())
+    mean = float(matrix.diagonal().double().mean())
     if mean <= 0:  # no token, or none that weighs anything: nothing to feed forward
-        return ErrorFeedback(torch.eye(len(wide)).to(matrix), order, damping)
+        return ErrorFeedback(torch.eye(len(matrix)).to(matrix), order, damping)
     while True:
-        damped = wide.clone()
-        damped.diagonal().add_(damping * mean)
         # Cholesky from the last column backwards: H = R R^T with R upper, so U = R^-1.
-        lower, failed = torch.linalg.cholesky_ex(damped.flip(0, 1))
+        damped = matrix.flip(0, 1).double()
+        damped.diagonal().add_(damping * mean)
+        lower, failed = torch.linalg.cholesky_ex(damped)
+        del damped  # a wide layer's is a gigabyte
         if not failed:
             break
         damping = max(damping * _GROWTH, _LEAST_GROWN)
-    identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
-    upper = torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
-    feedback = upper / upper.diagonal().unsqueeze(-1)
-    return ErrorFeedback(feedback.float(), order, damping)
+    factor = lower.flip(0, 1)
+    del lower
+    return ErrorFeedback(_unit_inverse(factor), order, damping)
+
+
+def _unit_inverse(factor: Tensor) -> Tensor:
+    """Inverse of an upper triangular matrix, rows divided by their diagonal, in float32.
+
+    Some columns at a time: a second matrix of doubles would take as much memory as the first.
+    """
+    width = len(factor)
+    result = torch.zeros_like(factor, dtype=torch.float32)
+    diagonal = torch.empty_like(factor[0])
+    for start in range(0, width, _PANEL):
+        stop = min(start + _PANEL, width)
+        identity = torch.zeros(stop, stop - start, dtype=factor.dtype, device=factor.device)
+        identity[start:].fill_diagonal_(1.0)
+        upper = torch.linalg.solve_triangular(factor[:stop, :stop], identity, upper=True)
+        diagonal[start:stop] = upper[start:].diagonal()
+        result[:stop, start:stop] = upper / diagonal[:stop].unsqueeze(-1)
+    return result

@@ -163,26 +163,31 @@ class PairCollector:
     ) -> None:
         self._layers = {tower.name: len(tower.layers) for tower in model_map.towers}
         self._leaders = leading_sites(model_map)
+        self._schemes = schemes
         self._grids: dict[str, AffineGrid] = {}
-        for name, (lower, upper) in extremes.items():
-            # Floats have no levels: their dependency is measured on 8-bit ones.
-            bits = min(8, schemes[name].bits)
-            self._grids[name] = grid_from_range(lower[0], upper[0], bits)
+        self.know(extremes)
         self._histograms: dict[tuple[str, int], JointHistogram] = {}
         self.seconds = 0.0
-        self._earlier: dict[str, tuple[int, str, torch.Tensor]] = {}
+        self._earlier: dict[tuple[str, int], tuple[int, str, torch.Tensor]] = {}
 
-    def see(self, site: str, x: torch.Tensor) -> None:
-        """Takes x [tokens, channels]; layers of a tower arrive in order."""
+    def know(self, extremes: Mapping[str, Ranges]) -> None:
+        """Takes the smallest and largest value of leading sites, before `see` meets them."""
+        for name, (lower, upper) in extremes.items():
+            # Floats have no levels: their dependency is measured on 8-bit ones.
+            bits = min(8, self._schemes[name].bits)
+            self._grids[name] = grid_from_range(lower[0], upper[0], bits)
+
+    def see(self, site: str, x: torch.Tensor, batch: int = 0) -> None:
+        """Takes x [tokens, channels]; layers of a tower arrive in order, batch by batch or not."""
         leader = self._leaders.get(site)
         if leader is None:
             return
         start = time.perf_counter()
-        self._pair(leader, x)
+        self._pair(leader, x, batch)
         self.seconds += time.perf_counter() - start
 
-    def _pair(self, leader: Site, x: torch.Tensor) -> None:
-        earlier = self._earlier.get(leader.tower)
+    def _pair(self, leader: Site, x: torch.Tensor, batch: int) -> None:
+        earlier = self._earlier.get((leader.tower, batch))
         if earlier is not None:
             layer, name, before = earlier
             if layer + 1 == leader.layer and before.shape == x.shape:
@@ -193,21 +198,21 @@ class PairCollector:
                 histogram.update(before, x, *grids)
         is_last = leader.layer + 1 == self._layers[leader.tower]
         if is_last:
-            self._earlier.pop(leader.tower, None)
+            self._earlier.pop((leader.tower, batch), None)
         else:
-            self._earlier[leader.tower] = (leader.layer, leader.name, x)
+            self._earlier[leader.tower, batch] = (leader.layer, leader.name, x)
 
     def dependency(self) -> dict[str, tuple[float, ...]]:
         """Tower -> D(k, k+1) in nats; 0 for a pair whose widths differ or that was excluded."""
         return {
-            tower: tuple(
-                self._histograms[tower, k].conditional_entropy()
-                if (tower, k) in self._histograms
-                else 0.0
-                for k, _ in pairwise(range(layers))
-            )
+            tower: tuple(self.link(tower, k) for k, _ in pairwise(range(layers)))
             for tower, layers in self._layers.items()
         }
+
+    def link(self, tower: str, k: int) -> float:
+        """D(k, k+1) of one link."""
+        histogram = self._histograms.get((tower, k))
+        return 0.0 if histogram is None else histogram.conditional_entropy()
 
 
 def leading_sites(model_map: ModelMap) -> dict[str, Site]:

@@ -3,14 +3,17 @@
 The only package that imports every stage.
 """
 
+from qvlm.artefacts.workspace import target_of
 from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.bench import FORMS, bench
 from qvlm.pipeline.compare import compare
 from qvlm.pipeline.convert import convert
+from qvlm.pipeline.estimate import estimate
 from qvlm.pipeline.evaluate import evaluate, is_first_process
 from qvlm.pipeline.export import check_format, export, quantize_and_export
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
+from qvlm.pipeline.resume import resume
 from qvlm.pipeline.score import score
 from qvlm.pipeline.serve import open_chat, serve
 from qvlm.pipeline.verify import verify
@@ -23,6 +26,7 @@ __all__ = [
     "compare",
     "convert",
     "default_output",
+    "estimate",
     "evaluate",
     "export",
     "is_first_process",
@@ -30,7 +34,9 @@ __all__ = [
     "open_chat",
     "quantize",
     "quantize_and_export",
+    "resume",
     "score",
     "serve",
+    "target_of",
     "verify",
 ]

@@ -13,7 +13,7 @@ from qvlm.data import Sample, choose, open_source, split_guard
 from qvlm.errors import DataError
 from qvlm.evaluation import HuggingFaceGenerator, evaluate, load_task
 from qvlm.pipeline.progress import Progress
-from qvlm.pipeline.quantize import CALIBRATION_SPLIT
+from qvlm.pipeline.samples import CALIBRATION_SPLIT
 from qvlm.schemes import Recipe
 
 HELD_OUT_SPLIT = "val"

@@ -12,6 +12,7 @@ from qvlm.analysis.study import Replan, Tell, planned
 from qvlm.artefacts import BlockPlan, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
+from qvlm.artefacts.steps import InMemory
 from qvlm.data import Sample
 from qvlm.models import LoadedModel
 from qvlm.observe import observe
@@ -93,7 +94,8 @@ class OptimizedTowers:
                 self._samples,
                 stats,
                 before,
-                lambda: (stats, dependency),  # the study looks again by itself
+                lambda _name: (stats, dependency),  # the study looks again by itself
+                InMemory(),
                 lambda stage, done, total, _note="": tell(stage, done, total),
             )
             self._kept[key] = trained.tensors

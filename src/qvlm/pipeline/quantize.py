@@ -21,25 +21,29 @@ from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.result import Result, Sizes, StageCost
 from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.artefacts.statistics import ActivationStats
-from qvlm.artefacts.store import atomic_directory, write_json
+from qvlm.artefacts.steps import Steps
+from qvlm.artefacts.store import write_json
 from qvlm.artefacts.tensors import write_stats
-from qvlm.data import Sample, choose, open_source, split_guard
-from qvlm.data.batches import calibration_batches
+from qvlm.artefacts.workspace import workspace
 from qvlm.export.checkpoint import write_checkpoint
-from qvlm.export.pack import Packed, pack
+from qvlm.export.pack import Packed
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.dependency import measure_dependency
+from qvlm.pipeline.ingredients import ingredients_of, request_of
+from qvlm.pipeline.needs import Work, check_memory, resident_bytes
 from qvlm.pipeline.notes import distinct, recorded_warnings
+from qvlm.pipeline.pack import pack_layers
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.runnable import check_runnable
+from qvlm.pipeline.samples import calibration_samples, sample_batches
+from qvlm.pipeline.streaming import check_streamable
 from qvlm.pipeline.vision import train_vision, write_vision
 from qvlm.schemes import Recipe, dump_recipe, load_recipe
-from qvlm.search import Installer, round_model, rounded_towers, search
+from qvlm.search import Installer, round_model, rounded_towers, search, unsearched
 
-CALIBRATION_SPLIT = "train"
 ARTEFACTS = "artefacts"
 """Folder, in a run directory, of what each stage made."""
 
@@ -52,11 +56,16 @@ def quantize(
     *,
     overrides: Sequence[str] = (),
     overwrite: bool = False,
+    resume: bool = False,
+    memory: int | None = None,
     allow_fallback: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = silent,
 ) -> Result:
     """Quantizes an LVLM and writes a run directory that `qvlm.load` reads.
+
+    What is finished is kept in OUTPUT.partial until the output is complete; `qvlm.resume` goes on
+    from there after the process was killed.
 
     Args:
         model: `pico-llava`, a directory or a hub id.
@@ -65,49 +74,77 @@ def quantize(
             of `qvlm.data.sources.SOURCES`; its training split is used.
         output: directory to create; by default MODEL-RECIPE in the current directory.
         overrides: `field=value` changes of the recipe.
-        overwrite: replace an existing output.
+        overwrite: replace an existing output, and drop what an interrupted run finished.
+        resume: go on with an interrupted run of the same output.
+        memory: bytes that the run may use; layers then stay on disk until they are used. The
+            written bytes are the same. None loads the model whole.
         allow_fallback: warn of layers that no kernel will run, instead of raising.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far each stage is.
 
     Raises:
         QvlmError: something in the input is wrong; nothing is written then.
+        ResumeError: something that decides the outcome is not what the interrupted run began with.
     """
     settings = load_recipe(recipe, overrides)
+    if memory is not None:
+        check_streamable(settings, "leave out --memory")
     target = Path(output) if output is not None else default_output(model, settings.name)
-    run = Costs(progress)
-    with recorded_warnings() as caught, atomic_directory(target, overwrite=overwrite) as work:
+    run, base = Costs(progress), resident_bytes()
+    with (
+        recorded_warnings() as caught,
+        workspace(target, overwrite=overwrite, resume=resume) as work,
+    ):
+        steps = work.steps
         torch.manual_seed(settings.seed)
         with run.timed("load"):
             loaded = load_model(
-                model, adapter=settings.adapter, trust_remote_code=trust_remote_code
+                model,
+                adapter=settings.adapter,
+                trust_remote_code=trust_remote_code,
+                streamed=memory is not None,
             )
             model_map = describe(loaded.model, settings)
             check_runnable(loaded.model, model_map, settings, allow_fallback=allow_fallback)
-            used, guard = _calibration(calibration, settings)
-            batches = _batches(used, loaded, settings)
-            guard_batches = _batches(guard, loaded, settings) if guard else []
-        look = partial(_look, loaded, model_map, settings, batches, run)
-        stats, dependency = look()
+            used, guard = calibration_samples(calibration, settings)
+            batches = sample_batches(used, loaded, settings)
+            guard_batches = sample_batches(guard, loaded, settings) if guard else []
+            if memory is not None:
+                check_memory(Work(loaded.model, model_map, settings, batches), memory, base)
+            options = {
+                "overwrite": overwrite,
+                "memory": memory,
+                "allow_fallback": allow_fallback,
+                "trust_remote_code": trust_remote_code,
+            }
+            work.agree(
+                request_of(model, settings, calibration, options),
+                ingredients_of(
+                    loaded.directory, settings, {"calibration": batches, "guard": guard_batches}
+                ),
+            )
+        look = partial(_look, loaded, model_map, settings, batches, run, steps)
+        stats, dependency = look("observe")
         plan = _partition(model_map, settings, dependency, run)
         vision = None
         if settings.vision_optimization is not None:
             vision, stats, dependency, plan = train_vision(
-                loaded, model_map, settings, used, stats, plan, look, progress
+                loaded, model_map, settings, used, stats, plan, look, steps, progress
             )
             run.add("vision", vision.plan.training)
         installer = Installer(loaded.model, model_map, settings, stats)
-        clips = _search(installer, plan, batches, guard_batches, run)
-        rounding = _round(installer, clips, batches, guard_batches, run)
+        clips = _search(installer, plan, batches, guard_batches, run, steps)
+        rounding = _round(installer, clips, batches, guard_batches, run, steps)
         with run.timed("export"):
             installer.restore()
-            packed = pack(model_map, settings.name, clips.percentiles, installer.final(clips))
+            packed = pack_layers(installer, clips, rounding, steps)
+            output_directory = work.output()
             checkpoint_bytes = write_checkpoint(
-                work, loaded.directory, loaded.model, packed.tensors, packed.index
+                output_directory, loaded.directory, loaded.model, packed.tensors, packed.index
             )
-            _write_artefacts(work, settings, stats, dependency, plan, clips, rounding)
+            _write_artefacts(output_directory, settings, stats, dependency, plan, clips, rounding)
             if vision is not None:
-                write_vision(work / ARTEFACTS, vision)
+                write_vision(output_directory / ARTEFACTS, vision)
         result = Result(
             model=str(model),
             recipe=settings.model_dump(mode="json"),
@@ -122,11 +159,13 @@ def quantize(
             guard=clips.guard,
             rounding=rounding,
             vision=None if vision is None else vision.plan,
+            resumed_steps=steps.recalled,
             warnings=distinct(caught),
             **run.facts(),
             **facts_of(packed, checkpoint_bytes),
         )
-        write_json(work / "result.json", result)
+        write_json(output_directory / "result.json", result)
+        work.publish()
     return result
 
 
@@ -149,25 +188,18 @@ def facts_of(packed: Packed, checkpoint_bytes: int) -> dict[str, Any]:
     }
 
 
-def _calibration(spec: str, recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
-    """Chooses calibration samples and keeps the guard's apart."""
-    samples = open_source(spec, CALIBRATION_SPLIT)
-    chosen = choose(samples, recipe.calibration.samples, recipe.seed)
-    return split_guard(chosen, recipe.guard_fraction, recipe.seed)
-
-
-def _batches(samples: list[Sample], loaded: LoadedModel, recipe: Recipe) -> list[Batch]:
-    settings = recipe.calibration
-    return calibration_batches(
-        samples, loaded.processor, settings.batch_size, settings.max_image_pixels
-    )
-
-
 def _look(
-    loaded: LoadedModel, model_map: ModelMap, recipe: Recipe, batches: list[Batch], run: Costs
+    loaded: LoadedModel,
+    model_map: ModelMap,
+    recipe: Recipe,
+    batches: list[Batch],
+    run: Costs,
+    steps: Steps,
+    name: str,
 ) -> tuple[ActivationStats, Dependency]:
     """Observes the model and measures its dependency by the recipe's proxy."""
-    stats = observe(loaded.model, model_map, recipe, batches, partial(run.progress, "observe"))
+    tell = partial(run.progress, "observe")
+    stats = observe(loaded.model, model_map, recipe, batches, tell, steps, name)
     # The entropy is collected while observing; its seconds are the dependency's.
     seconds = stats.seconds - stats.entropy_seconds
     observed = StageCost(seconds=seconds, forward_equivalents=stats.forward_equivalents)
@@ -193,8 +225,14 @@ def _search(
     batches: list[Batch],
     guard_batches: list[Batch],
     run: Costs,
+    steps: Steps,
 ) -> ClipPlan:
-    clips = search(installer, plan, batches, guard_batches, partial(run.progress, "search"))
+    if installer.recipe.search.strategy == "none":
+        clips = unsearched(installer)
+        run.add("search", clips)
+        return clips
+    tell = partial(run.progress, "search")
+    clips = search(installer, plan, batches, guard_batches, tell, steps)
     run.add("search", clips)
     return clips
 
@@ -205,15 +243,15 @@ def _round(
     batches: list[Batch],
     guard_batches: list[Batch],
     run: Costs,
+    steps: Steps,
 ) -> RoundingOutcome | None:
-    """Rounds weights to second order where the recipe asks for it."""
-    if not rounded_towers(installer):
-        return None
-    outcome = round_model(installer, clips, batches, guard_batches, partial(run.progress, "round"))
+    """Rounds all weights; returns what rounding to second order did, where there was some."""
+    tell = partial(run.progress, "round")
+    outcome = round_model(installer, clips, batches, guard_batches, tell, steps)
     run.stages["round"] = StageCost(
         seconds=outcome.seconds, forward_equivalents=outcome.forward_equivalents
     )
-    return outcome
+    return outcome if rounded_towers(installer) else None
 
 
 def _sparse_experts(model_map: ModelMap, stats: ActivationStats, recipe: Recipe) -> dict[str, int]:

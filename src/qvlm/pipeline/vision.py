@@ -12,9 +12,10 @@ import torch
 from qvlm.artefacts import BlockPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
+from qvlm.artefacts.steps import Steps
 from qvlm.artefacts.store import write_json
 from qvlm.artefacts.tensors import write_tensors
-from qvlm.artefacts.vision import VisionPlan
+from qvlm.artefacts.vision import VisionPlan, VisionTraining
 from qvlm.data import Sample, split_guard
 from qvlm.data.batches import calibration_batches
 from qvlm.errors import DataError
@@ -24,8 +25,9 @@ from qvlm.pipeline.progress import Progress
 from qvlm.schemes import Recipe
 from qvlm.search import Installer
 from qvlm.search.state import start_indices
-from qvlm.vision import optimize_vision
+from qvlm.vision import apply_tensors, optimize_vision
 
+STEP = "vision"
 PLAN_NAME = "vision.json"
 TENSORS_NAME = "vision.safetensors"
 """In the folder of artefacts; `qvlm.vision.apply_tensors` puts the tensors into a fresh model."""
@@ -46,7 +48,8 @@ def train_vision(
     samples: Sequence[Sample],
     stats: ActivationStats,
     plan: BlockPlan,
-    look_again: Callable[[], tuple[ActivationStats, Dependency]],
+    look_again: Callable[[str], tuple[ActivationStats, Dependency]],
+    steps: Steps,
     progress: Progress,
 ) -> tuple[TrainedVision, ActivationStats, Dependency, BlockPlan]:
     """Trains the vision tower of the loaded model, then looks at it again.
@@ -59,7 +62,9 @@ def train_vision(
             epoch. The guard's are not among them.
         stats: of the original tower; the training holds the ranges that the search starts from.
         plan: blocks of the original tower.
-        look_again: observes the loaded model as it is, and measures its dependency.
+        look_again: observes the loaded model as it is, and measures its dependency; told what
+            to call that among the steps.
+        steps: keep the trained tower.
         progress: told how far the training is.
 
     Returns:
@@ -76,10 +81,16 @@ def train_vision(
         for site in model_map.sites
         if (grid := installer.grid(site, start.get(site.name))) is not None
     }
-    training, tensors = optimize_vision(
-        loaded.model, model_map, recipe, grids, train, judge, partial(progress, "vision")
-    )
-    stats, dependency = look_again()
+    step = steps.recall(STEP)
+    if step is None:
+        training, tensors = optimize_vision(
+            loaded.model, model_map, recipe, grids, train, judge, partial(progress, "vision")
+        )
+        steps.save(STEP, training.model_dump(mode="json"), tensors)
+    else:
+        training, tensors = VisionTraining(**step.info), dict(step.tensors)
+        apply_tensors(loaded.model, tensors)
+    stats, dependency = look_again("observe-trained")
     after = replan(plan, dependency, recipe)
     vision = VisionPlan(training=training, blocks_before=plan, blocks_after=after)
     return TrainedVision(vision, tensors), stats, dependency, after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,16 @@ from qvlm.artefacts.checkpoint import (
     CheckpointIndex,
     QuantizedLayer,
     site_names,
-    weight_names,
 )
+from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.store import read_json
-from qvlm.artefacts.tensors import read_tensors
 from qvlm.errors import ArtefactError
-from qvlm.numerics.affine import AffineGrid
-from qvlm.numerics.packing import unpack_bits
-from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.kernels.choose import DEFINITION, Choice, choose
 from qvlm.runtime.linear import QuantizedLinear, shape_of
+from qvlm.runtime.packed import unpacked_grid, unpacked_weight
 from qvlm.runtime.parameters import LinearParameters
 
-Tensors = dict[str, torch.Tensor]
 CPU = torch.device("cpu")
 
 
@@ -86,12 +82,12 @@ def load_quantized(
     from transformers import GenerationConfig
 
     index = read_index(directory)
-    tensors = read_tensors(directory / WEIGHTS_NAME)
+    file = _Reader(LazyTensors(directory / WEIGHTS_NAME))
     model = empty_model(directory)
     prepare(model)
     choices: dict[str, Choice] = {}
     for layer in index.layers:
-        parameters = take_parameters(tensors, layer)
+        parameters = _parameters(file, layer)
         choice = (
             Choice(DEFINITION, "simulated arithmetic")
             if arithmetic == "simulated"
@@ -104,10 +100,7 @@ def load_quantized(
         )
         choices[layer.path] = choice
         _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
-    for layer in index.layers:
-        for name in site_names(layer.site):
-            tensors.pop(name, None)
-    _load_rest(model, tensors, directory)
+    _load_rest(model, file.rest(), directory)
     if (directory / "generation_config.json").is_file():
         settings: Any = model
         settings.generation_config = GenerationConfig.from_pretrained(directory)
@@ -158,72 +151,70 @@ def _put(model: nn.Module, path: str, module: nn.Module) -> None:
         raise ArtefactError(f"the model of the checkpoint has no layer '{path}'") from error
 
 
-def take_parameters(tensors: Tensors, layer: QuantizedLayer) -> LinearParameters:
+def take_parameters(tensors: dict[str, torch.Tensor], layer: QuantizedLayer) -> LinearParameters:
     """Takes a layer's tensors out of a native checkpoint's; those of its site stay.
 
     Raises:
         ArtefactError: one is missing, or has another shape or type than the index says.
     """
-    levels, scale, zero_point = weight_names(layer.path)
-    groups = layer.in_features // layer.group_size
-    row_bytes = -(-layer.in_features * layer.weight_bits // 8)
-    packed = _take(tensors, levels, (layer.out_features, row_bytes), torch.uint8)
-    if layer.symmetric:
-        zeros = torch.full(
-            (layer.out_features, groups), 2 ** (layer.weight_bits - 1), dtype=torch.uint8
-        )
-    else:
-        zero_bytes = -(-groups * layer.weight_bits // 8)
-        zeros = unpack_bits(
-            _take(tensors, zero_point, (layer.out_features, zero_bytes), torch.uint8),
-            layer.weight_bits,
-            groups,
-        )
-    weight = QuantizedWeight(
-        levels=unpack_bits(packed, layer.weight_bits, layer.in_features),
-        scale=_take(tensors, scale, (layer.out_features, groups), torch.bfloat16).float(),
-        zero_point=zeros,
+    reader = _Reader(tensors)
+    parameters = _parameters(reader, layer)
+    for name in reader.names - set(site_names(layer.site)):
+        del tensors[name]
+    return parameters
+
+
+def _parameters(file: _Reader, layer: QuantizedLayer) -> LinearParameters:
+    weight = unpacked_weight(
+        layer.path,
+        file.read,
+        (layer.out_features, layer.in_features),
         bits=layer.weight_bits,
         group_size=layer.group_size,
         symmetric=layer.symmetric,
     )
-    bias = tensors.pop(f"{layer.path}.bias", None)
-    return LinearParameters(
-        weight, None if bias is None else bias.float(), layer.activations, _grid(tensors, layer)
-    )
+    grid = None
+    if layer.is_static:
+        width = 1 if layer.activations.granularity == "per_tensor" else layer.in_features
+        grid = unpacked_grid(layer.site, file.read, width, layer.activations.bits)
+    bias = file.read_if_there(f"{layer.path}.bias")
+    return LinearParameters(weight, bias, layer.activations, grid)
 
 
-def _grid(tensors: Tensors, layer: QuantizedLayer) -> AffineGrid | None:
-    if not layer.is_static:
-        return None
-    scale, zero_point = site_names(layer.site)
-    width = 1 if layer.activations.granularity == "per_tensor" else layer.in_features
-    # Linears of one site share these tensors, so they are read and not taken.
-    return AffineGrid(
-        scale=_read(tensors, scale, (width,), torch.float32),
-        zero_point=_read(tensors, zero_point, (width,), torch.uint8).float(),
-        levels=2**layer.activations.bits,
-    )
+class _Reader:
+    """The tensors of a checkpoint, read one by one, with what has been read."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._tensors = tensors
+        self.names: set[str] = set()
+
+    def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor that has to be there."""
+        if name not in self._tensors:
+            raise ArtefactError(f"the checkpoint lacks tensor '{name}': it is incomplete")
+        tensor = self._tensors[name]
+        if tuple(tensor.shape) != shape:
+            raise ArtefactError(
+                f"tensor '{name}' has shape {tuple(tensor.shape)}, expected {shape}"
+            )
+        if tensor.dtype != dtype:
+            raise ArtefactError(f"tensor '{name}' has type {tensor.dtype}, expected {dtype}")
+        self.names.add(name)
+        return tensor
+
+    def read_if_there(self, name: str) -> torch.Tensor | None:
+        """A tensor that may be missing, in float32."""
+        if name not in self._tensors:
+            return None
+        self.names.add(name)
+        return self._tensors[name].float()
+
+    def rest(self) -> dict[str, torch.Tensor]:
+        """What has not been read."""
+        return {name: self._tensors[name] for name in self._tensors if name not in self.names}
 
 
-def _take(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    _read(tensors, name, shape, dtype)
-    return tensors.pop(name)
-
-
-def _read(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    if name not in tensors:
-        raise ArtefactError(f"the checkpoint lacks tensor '{name}': it is incomplete")
-    if tuple(tensors[name].shape) != shape:
-        raise ArtefactError(
-            f"tensor '{name}' has shape {tuple(tensors[name].shape)}, expected {shape}"
-        )
-    if tensors[name].dtype != dtype:
-        raise ArtefactError(f"tensor '{name}' has type {tensors[name].dtype}, expected {dtype}")
-    return tensors[name]
-
-
-def _load_rest(model: Any, tensors: Tensors, directory: Path) -> None:
+def _load_rest(model: Any, tensors: dict[str, torch.Tensor], directory: Path) -> None:
     """Loads what stayed in floating point, and checks that nothing is left over or missing."""
     try:
         result = model.load_state_dict(tensors, strict=False, assign=True)

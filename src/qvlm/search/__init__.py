@@ -2,6 +2,6 @@
 
 from qvlm.search.install import Installer
 from qvlm.search.rounding import round_model, rounded_towers
-from qvlm.search.run import search
+from qvlm.search.run import search, unsearched
 
-__all__ = ["Installer", "round_model", "rounded_towers", "search"]
+__all__ = ["Installer", "round_model", "rounded_towers", "search", "unsearched"]

@@ -13,10 +13,13 @@ from torch import nn
 
 from qvlm.artefacts import Site, Tower
 from qvlm.artefacts.layout import IMAGE_STATES
+from qvlm.artefacts.steps import Rows
 from qvlm.models.positions import at_site
 from qvlm.models.replay import EnoughError, TowerInput, run_layer
+from qvlm.models.walk import HIDDEN
 from qvlm.numerics.hessian import Hessian
 from qvlm.runtime import SimulatedLinear
+from qvlm.search.weights import TokenWeights
 
 
 @dataclass
@@ -26,49 +29,47 @@ class TowerRun:
     Attributes:
         model: the model, its sites quantized.
         tower: which tower.
-        calls: per batch, the arguments of its layers.
-        weights: per batch, [samples, positions] float, how much a position of the layer at hand
-            counts in a Hessian (0 = padding).
+        calls: batch index -> the arguments of its layers, and the shape of the hidden state.
+        token_weights: how much a position counts in a Hessian.
         layer_forwards: layers run over all batches.
         hessian_seconds: time spent on Hessians.
     """
 
     model: nn.Module
     tower: Tower
-    calls: Sequence[TowerInput]
-    weights: Sequence[torch.Tensor] = ()
+    calls: Mapping[int, TowerInput]
+    token_weights: TokenWeights
     layer_forwards: int = 0
     hessian_seconds: float = field(default=0.0)
 
-    def forward(self, layer: int, hidden: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Runs a layer on the hidden states of every batch."""
+    def forward(self, layer: int, inputs: Rows) -> Iterator[Mapping[str, torch.Tensor]]:
+        """Runs a layer on what every batch gives it, and yields what it gives the next."""
         self.layer_forwards += 1
-        return [
-            run_layer(self.model, self.tower, layer, call, state)
-            for call, state in zip(self.calls, hidden, strict=True)
-        ]
+        for call, row in zip(self.calls.values(), inputs, strict=True):
+            yield {HIDDEN: run_layer(self.model, self.tower, layer, call, row[HIDDEN])}
 
-    def hessians(
-        self, layer: int, hidden: Sequence[torch.Tensor], sites: Sequence[Site]
-    ) -> dict[str, Hessian]:
+    def hessians(self, layer: int, inputs: Rows, sites: Sequence[Site]) -> dict[str, Hessian]:
         """Site name -> H of what the linears of the site multiply in a layer.
 
         Args:
             layer: which layer.
-            hidden: per batch, its input.
+            inputs: per batch, what it receives.
             sites: of that layer, in execution order; what follows the last one is not run.
         """
         hessians = {site.name: Hessian(site.channels) for site in sites}
         self.layer_forwards += 1
-        for call, weights, state in zip(self.calls, self.weights, hidden, strict=True):
+        calls = self.calls.values()
+        shapes = {batch: call.hidden for batch, call in self.calls.items()}
+        weights = self.token_weights.after(self.tower, layer, shapes)
+        for call, weight, row in zip(calls, weights, inputs, strict=True):
             hooks = {
                 site.linears[0]: self._hook(
-                    site, hessians[site.name], call.valid, weights, stop=site is sites[-1]
+                    site, hessians[site.name], call.valid, weight, stop=site is sites[-1]
                 )
                 for site in sites
             }
             with _pre_hooks(self.model, hooks), suppress(EnoughError):
-                run_layer(self.model, self.tower, layer, call, state)
+                run_layer(self.model, self.tower, layer, call, row[HIDDEN])
         return hessians
 
     def _hook(

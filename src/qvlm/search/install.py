@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import torch
@@ -85,13 +85,35 @@ class Installer:
         self, site: Site, index: int | None, weights: Mapping[str, QuantizedWeight]
     ) -> None:
         """Installs and keeps, for `final`, the `multipliers` of a site quantized elsewhere."""
+        parameters = self.completed(site, index, weights)
+        self._rounded[site.name] = (index, parameters)
+        self._put(parameters)
+
+    def completed(
+        self, site: Site, index: int | None, weights: Mapping[str, QuantizedWeight]
+    ) -> dict[str, LinearParameters]:
+        """Quantized `multipliers` with what else the linears of a site need."""
         grid, scheme = self.grid(site, index), self.scheme(site)
-        parameters = {
+        return {
             path: with_weight(self._linears[path], weight, scheme, grid)
             for path, weight in weights.items()
         }
-        self._rounded[site.name] = (index, parameters)
+
+    @torch.no_grad()
+    def show(self, parameters: Mapping[str, LinearParameters]) -> None:
+        """Replaces linears by simulated ones of known parameters, and keeps nothing."""
         self._put(parameters)
+
+    def forget(self, sites: Iterable[Site]) -> None:
+        """Puts the full-precision linears of some sites back and keeps nothing for `final`."""
+        for site in sites:
+            self._rounded.pop(site.name, None)
+            for path in site.linears:
+                replace_module(self.model, path, self._linears[path])
+
+    def outputs_of(self, path: str) -> int:
+        """Outputs of a linear."""
+        return self._linears[path].out_features
 
     def index_of(self, site: Site, clips: ClipPlan) -> int | None:
         """Index of the percentile that a plan gives a site; None where it has none."""

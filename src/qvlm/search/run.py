@@ -10,6 +10,7 @@ import torch
 
 from qvlm.artefacts import BlockPlan, ClipPlan, GuardOutcome
 from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.steps import InMemory, Steps
 from qvlm.models.replay import catch_inputs, layers_caught
 from qvlm.search.guard import Guard
 from qvlm.search.install import Installer
@@ -28,6 +29,7 @@ def search(
     batches: Sequence[Batch],
     guard_batches: Sequence[Batch] = (),
     progress: Progress = lambda done, total: None,
+    steps: Steps | None = None,
 ) -> ClipPlan:
     """Chooses every static site's percentile and leaves the model quantized so.
 
@@ -40,26 +42,32 @@ def search(
         batches: samples that the losses are computed on.
         guard_batches: other samples, which have the last word; without them there is no guard.
         progress: told how many blocks are done.
+        steps: keep finished blocks; by default nothing is kept.
     """
     begin = time.perf_counter()
     model, model_map = installer.model, installer.model_map
     settings = installer.recipe.search
     start = start_indices(installer.stats, settings.start)
     if settings.strategy == "none":
-        return _unsearched(installer, start)
+        clips = unsearched(installer)
+        installer.install_plan(clips)
+        return clips
     if not start:
         warnings.warn(
             f"search.strategy={settings.strategy} finds nothing to search: no activations have "
             "static ranges (recipe w4a4-static has)",
             stacklevel=2,
         )
-        return _unsearched(installer, start)
+        clips = unsearched(installer)
+        installer.install_plan(clips)
+        return clips
     guard = Guard(model, guard_batches) if guard_batches else None
     state = SearchState(
         installer=installer,
         start=start,
         batches=batches,
         weights=TokenWeights(settings.token_weights, model, model_map.towers, batches),
+        steps=InMemory() if steps is None else steps,
     )
     state.layer_forwards += state.weights.forward_equivalents * state.layers
     towers = model_map.quantized_towers
@@ -83,16 +91,15 @@ def search(
     )
 
 
-def _unsearched(installer: Installer, start: Indices) -> ClipPlan:
-    begin = time.perf_counter()
-    for site in installer.model_map.sites:
-        installer.install(site, start.get(site.name))
+def unsearched(installer: Installer) -> ClipPlan:
+    """Returns the plan that a search would start from; no layer is run or changed."""
+    start = start_indices(installer.stats, installer.recipe.search.start)
     return ClipPlan(
         percentiles=_values(installer, start),
         blocks=(),
         guard=None,
         forward_equivalents=0.0,
-        seconds=time.perf_counter() - begin,
+        seconds=0.0,
     )
 
 

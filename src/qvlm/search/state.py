@@ -10,6 +10,7 @@ from torch import nn
 from qvlm.artefacts import BlockSearch, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
+from qvlm.artefacts.steps import InMemory, Steps
 from qvlm.schemes import SearchSettings
 from qvlm.search.install import Installer
 from qvlm.search.weights import TokenWeights
@@ -27,6 +28,7 @@ class SearchState:
         start: where every static site's search starts.
         batches: samples that the losses are computed on.
         weights: how much each position counts.
+        steps: keep finished blocks.
         layer_forwards: layers run so far, over all batches.
         blocks: what was done, block by block.
         chosen: the outcome so far.
@@ -36,6 +38,7 @@ class SearchState:
     start: Indices
     batches: Sequence[Batch]
     weights: TokenWeights
+    steps: Steps = field(default_factory=InMemory)
     layer_forwards: float = 0.0
     blocks: list[BlockSearch] = field(default_factory=list)
     chosen: Indices = field(default_factory=dict)
@@ -64,6 +67,12 @@ class SearchState:
     def layers(self) -> int:
         """Layers of all towers: one forward equivalent."""
         return self.model_map.layer_count
+
+    def add(self, found: BlockSearch) -> None:
+        """Takes the outcome of a block."""
+        self.layer_forwards += found.forward_equivalents * self.layers
+        self.chosen |= {name: self.percentiles.index(value) for name, value in found.chosen.items()}
+        self.blocks.append(found)
 
     def install(self, indices: Indices) -> None:
         """Quantizes every static site at its index."""

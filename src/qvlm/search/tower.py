@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 
-from qvlm.artefacts import Block, BlockSearch, Tower, TowerPlan
+from qvlm.artefacts import Block, BlockSearch, Site, Tower, TowerPlan
 from qvlm.models.replay import TowerInput, catch_tower, layers_caught, run_layer
 from qvlm.schemes import SearchSettings
 from qvlm.search.block import BlockLoss
@@ -82,10 +82,14 @@ def _search_block(
         for layer in range(block.start, block.stop)
         for site in state.model_map.sites_of(tower.name, layer)
     ]
-    static = [site for site in sites if site.name in state.start]
     for site in sites:
         if site.name not in state.start:
             state.installer.install(site, None)
+    name = f"search/{tower.name}.{block.start}"
+    step_before = state.steps.recall(name)
+    if step_before is not None:
+        return _take_over(state, BlockSearch(**step_before.info), sites, inputs, step)
+    static = [site for site in sites if site.name in state.start]
     loss = BlockLoss(
         sites=static,
         start=block.start,
@@ -101,22 +105,38 @@ def _search_block(
     start_loss = loss.race(start)
     choice, chosen_loss, stopped = _choose(state.settings, loss, start, len(state.percentiles))
     outputs = loss.outputs(choice)
-    state.layer_forwards += loss.layer_forwards
-    state.chosen.update({s.name: index for s, index in zip(static, choice, strict=True)})
     percentiles = state.percentiles
-    state.blocks.append(
-        BlockSearch(
-            tower=tower.name,
-            block=block,
-            start={s.name: percentiles[i] for s, i in zip(static, start, strict=True)},
-            chosen={s.name: percentiles[i] for s, i in zip(static, choice, strict=True)},
-            start_loss=start_loss,
-            chosen_loss=chosen_loss,
-            evaluations=loss.evaluations,
-            forward_equivalents=loss.layer_forwards / state.layers,
-            stopped_by_budget=stopped,
-        )
+    found = BlockSearch(
+        tower=tower.name,
+        block=block,
+        start={s.name: percentiles[i] for s, i in zip(static, start, strict=True)},
+        chosen={s.name: percentiles[i] for s, i in zip(static, choice, strict=True)},
+        start_loss=start_loss,
+        chosen_loss=chosen_loss,
+        evaluations=loss.evaluations,
+        forward_equivalents=loss.layer_forwards / state.layers,
+        stopped_by_budget=stopped,
     )
+    state.add(found)
+    state.steps.save(name, found.model_dump(mode="json"), {})
+    return outputs
+
+
+def _take_over(
+    state: SearchState,
+    found: BlockSearch,
+    sites: Sequence[Site],
+    inputs: list[torch.Tensor],
+    step: Step,
+) -> list[torch.Tensor]:
+    """Quantizes a block as an earlier search chose, and returns its outputs."""
+    state.add(found)
+    for site in sites:
+        if site.name in found.chosen:
+            state.installer.install(site, state.chosen[site.name])
+    outputs = inputs
+    for layer in range(found.block.start, found.block.stop):
+        outputs = [step(layer, batch, hidden) for batch, hidden in enumerate(outputs)]
     return outputs
 
 

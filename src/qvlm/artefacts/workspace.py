@@ -1,0 +1,254 @@
+"""Where a run keeps what it finished, beside its output, until that is complete."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from qvlm.artefacts.journal import Journal
+from qvlm.artefacts.store import (
+    check_replaceable,
+    clear_os_errors,
+    output_error,
+    publish,
+    remove_empty,
+)
+from qvlm.errors import ArtefactError, OutputError, QvlmError, ResumeError
+
+SUFFIX = ".partial"
+MANIFEST_NAME = "manifest.json"
+LOCK_NAME = "lock"
+_VERSION = 1
+_OUTPUT = "output"
+_PUBLISHED = "published"
+"""Made right before the output is renamed to its place."""
+
+
+class Workspace:
+    """OUTPUT.partial: the lock, the manifest and the steps of a run, and its output to be.
+
+    Attributes:
+        target: where the output will appear.
+        directory: the workspace.
+        steps: what is finished.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.directory = partial_of(target)
+        self.steps = Journal(self.directory / "steps")
+        self._resumed = bool(len(self.steps))
+
+    def agree(
+        self, request: Mapping[str, Any], ingredients: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Notes what the run is made from, or checks that it is what it was made from before.
+
+        Args:
+            request: what starts the run again.
+            ingredients: kind -> name -> value that decides the outcome.
+
+        Raises:
+            ResumeError: an ingredient has changed; it is named.
+        """
+        manifest = {
+            "version": _VERSION,
+            "request": dict(request),
+            "ingredients": {kind: dict(parts) for kind, parts in ingredients.items()},
+        }
+        if self._resumed:
+            known = read_manifest(self.target)["ingredients"]
+            _check_unchanged(self.target, known, json.loads(json.dumps(manifest["ingredients"])))
+            return
+        part = self.directory / f"{MANIFEST_NAME}.part"
+        part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        part.replace(self.directory / MANIFEST_NAME)
+
+    def output(self) -> Path:
+        """An empty directory, to be filled with the whole output."""
+        output = self.directory / _OUTPUT
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir()
+        return output
+
+    def publish(self) -> None:
+        """Renames the output to its place; what was there goes with the workspace."""
+        (self.directory / _PUBLISHED).touch()
+        publish(self.directory / _OUTPUT, self.target, self.directory / "replaced")
+
+
+@contextmanager
+def workspace(
+    target: Path, *, overwrite: bool = False, resume: bool = False
+) -> Iterator[Workspace]:
+    """Yields the workspace of an output, locked; its output is published by the body.
+
+    After success the workspace is removed. After an error that says the input is wrong, or before
+    anything is finished, it is removed, too. Else it stays for `resume`, and the exception carries
+    a `resume_hint`.
+
+    Raises:
+        OutputError: `target` may not be replaced, or cannot be written; another run is at work; an
+            interrupted run is there and neither `resume` nor `overwrite` was asked for.
+        ResumeError: there is nothing to resume.
+    """
+    check_replaceable(target, overwrite)
+    directory = partial_of(target)
+    if resume:
+        read_manifest(target)
+    made: list[Path] = []
+    try:
+        made += [path for path in (directory, *directory.parents) if not path.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = _lock(directory)
+    except OSError as error:
+        remove_empty(made)
+        raise output_error(target, error) from error
+    try:
+        if not resume:
+            _clear(directory, target, overwrite)
+        work = Workspace(target)
+        with clear_os_errors(target):
+            yield work
+    except BaseException as error:
+        if _is_worth_keeping(directory, error, resume):
+            _hint(error, target)
+        else:
+            _remove(directory)
+            remove_empty(made[1:])
+        raise
+    else:
+        _remove(directory)
+    finally:
+        lock.close()
+
+
+def finish(target: Path) -> bool:
+    """Removes the workspace of a run that ended after its output was in place; True if it was so.
+
+    Raises:
+        OutputError: another run is at work.
+    """
+    directory = partial_of(target)
+    published = (directory / _PUBLISHED).exists() and not (directory / _OUTPUT).exists()
+    if not published or not target.is_dir():
+        return False
+    with _lock(directory):
+        _remove(directory)
+    return True
+
+
+def partial_of(target: Path) -> Path:
+    """The workspace of an output."""
+    return target.with_name(target.name + SUFFIX)
+
+
+def target_of(directory: Path) -> Path:
+    """The output of an interrupted run, given that output or its workspace."""
+    name = directory.name
+    return directory.with_name(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else directory
+
+
+def read_manifest(target: Path) -> dict[str, Any]:
+    """What an interrupted run was asked for, and what it is made from.
+
+    Raises:
+        ResumeError: there is none, or of another version.
+    """
+    path = partial_of(target) / MANIFEST_NAME
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ResumeError(
+            f"there is no interrupted run '{path.parent}': give the output of one"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"'{path}' cannot be read: {error}") from error
+    if manifest.get("version") != _VERSION:
+        raise ResumeError(
+            f"'{path.parent}' is of version {manifest.get('version')}, not {_VERSION}: resume it "
+            "with the qvlm that began it, or start again with --overwrite"
+        )
+    return manifest
+
+
+def _check_unchanged(target: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for kind in now:
+        old, new = before.get(kind, {}), now.get(kind, {})
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name):
+                raise ResumeError(
+                    f"cannot resume '{target}': {kind} '{name}' is not what the run began with"
+                    f"{_difference(old.get(name), new.get(name))}; put it back, or start again "
+                    "with --overwrite"
+                )
+
+
+def _difference(old: Any, new: Any) -> str:
+    texts = ["nothing" if value is None else json.dumps(value) for value in (old, new)]
+    return f" ({texts[0]}, now {texts[1]})" if max(map(len, texts)) < 60 else ""
+
+
+def _lock(directory: Path) -> IO[str]:
+    """Holds the workspace until the file is closed or the process ends."""
+    lock = (directory / LOCK_NAME).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise OutputError(
+                f"another run is at work in '{directory}': wait for it, or choose another output"
+            ) from error
+        raise
+    if not os.path.samestat(os.fstat(lock.fileno()), (directory / LOCK_NAME).stat()):
+        lock.close()
+        raise OutputError(f"another run has just ended in '{directory}': run again")
+    return lock
+
+
+def _clear(directory: Path, target: Path, overwrite: bool) -> None:
+    """Makes the workspace empty for a new run."""
+    if not overwrite and _has_steps(directory):
+        raise OutputError(
+            f"a run was interrupted in '{directory}': continue it with `qvlm quantize --resume "
+            f"{target}`, or start again with --overwrite"
+        )
+    for path in directory.iterdir():
+        if path.name != LOCK_NAME:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_worth_keeping(directory: Path, error: BaseException, resumed: bool) -> bool:
+    """A wrong input ends a new run for good; what was resumed can be once more."""
+    if isinstance(error, QvlmError) and not isinstance(error, OutputError) and not resumed:
+        return False
+    return _has_steps(directory)
+
+
+def _has_steps(directory: Path) -> bool:
+    return (directory / MANIFEST_NAME).is_file() and bool(len(Journal(directory / "steps")))
+
+
+def _hint(error: BaseException, target: Path) -> None:
+    if "--resume" in str(error):
+        return
+    hinted: Any = error
+    hinted.resume_hint = f"continue with `qvlm quantize --resume {target}`"
+
+
+def _remove(directory: Path) -> None:
+    """Removes a workspace; what `finish` and the lock need goes last."""
+    last = (_PUBLISHED, MANIFEST_NAME)
+    for path in sorted(directory.iterdir(), key=lambda path: path.name in last):
+        if path.name != LOCK_NAME:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+    (directory / LOCK_NAME).unlink(missing_ok=True)
+    directory.rmdir()

@@ -1,0 +1,167 @@
+"""Read a saved model's weights part by part, under the names and in the form of its modules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qvlm.artefacts.lazy import LazyTensors
+from qvlm.errors import ArtefactError, ModelError
+
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class CheckpointReader:
+    """A directory of safetensors files, one or many, seen as parameters of a model.
+
+    Transformers renames, splits and joins what lies in the files; it does so here too, on the
+    tensors of one part of the model at a time.
+    """
+
+    def __init__(self, directory: Path, skeleton: Any) -> None:
+        """Looks up which tensor of the files becomes which parameter.
+
+        Args:
+            directory: of the saved model.
+            skeleton: the model on the meta device, in the dtypes wanted; nobody else's.
+
+        Raises:
+            ModelError: there are no safetensors files, or they are damaged.
+        """
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightConverter, WeightRenaming
+        from transformers.core_model_loading import rename_source_key as rename
+
+        self._skeleton = skeleton
+        self._mapping = get_model_conversion_mapping(skeleton)
+        renamings = [entry for entry in self._mapping if isinstance(entry, WeightRenaming)]
+        converters = [entry for entry in self._mapping if isinstance(entry, WeightConverter)]
+        expected = skeleton.state_dict()
+        prefix = skeleton.base_model_prefix
+        self._target: dict[str, str] = {}
+        self._file_of = dict(_files_of(directory))
+        for key in self._file_of:
+            target, _ = rename(key, renamings, converters, prefix, expected)
+            if target not in expected and key in expected:
+                target = key
+            self._target[key] = target
+
+    def read(self, path: str, skip: Collection[str] = ()) -> dict[str, torch.Tensor]:
+        """Returns the parameters and saved buffers at or below a module path.
+
+        Args:
+            path: of the module; "" for all.
+            skip: names of parameters that need not be read.
+        """
+        return self.read_keys(
+            key
+            for key, target in self._target.items()
+            if (not path or target.startswith(f"{path}.")) and target not in skip
+        )
+
+    def read_outside(self, paths: Collection[str]) -> dict[str, torch.Tensor]:
+        """Returns the parameters and saved buffers that are below none of some module paths."""
+        below = tuple(f"{path}." for path in paths)
+        return self.read_keys(
+            key for key, target in self._target.items() if not target.startswith(below)
+        )
+
+    def read_named(self, name: str) -> torch.Tensor:
+        """Returns one parameter, or the part of the file's tensors that becomes it."""
+        found = self.read_keys(key for key, target in self._target.items() if target == name)
+        if name not in found:  # one tensor of the file becomes several, named after the first
+            found = self.read(name.rpartition(".")[0].rpartition(".")[0])
+        return found[name]
+
+    def read_keys(self, keys: Iterator[str]) -> dict[str, torch.Tensor]:
+        """Returns what some tensors of the files become.
+
+        Raises:
+            ModelError: they do not fit the model.
+        """
+        from transformers.core_model_loading import convert_and_load_state_dict_in_model as convert
+        from transformers.modeling_utils import LoadStateDictConfig
+
+        wanted = {key: _Deferred(self._file_of[key], key) for key in keys}
+        if not wanted:
+            return {}
+        dtype = self._skeleton.dtype
+        config = LoadStateDictConfig(
+            dtype=dtype,
+            dtype_plan=self._skeleton._get_dtype_plan(dtype),
+            weight_mapping=self._mapping,
+        )
+        before = {name: id(tensor) for name, tensor in _tensors(self._skeleton)}
+        info, _ = convert(self._skeleton, wanted, config)
+        if info.mismatched_keys or info.conversion_errors:
+            culprits = [str(item) for item in (*info.mismatched_keys, *info.conversion_errors)]
+            raise ModelError(f"weights do not fit the model's config.json: {culprits[0]}")
+        found = {}
+        for name, tensor in _tensors(self._skeleton):
+            if id(tensor) != before.get(name):
+                found[name] = tensor.detach()
+                _empty(self._skeleton, name, tensor)
+        return found
+
+
+def first_dtype(directory: Path) -> torch.dtype:
+    """Returns the first floating-point type in a model's files.
+
+    Raises:
+        ModelError: there is none.
+    """
+    for key, path in _files_of(directory):
+        dtype = LazyTensors(path).source(key).dtype
+        if dtype.is_floating_point:
+            return dtype
+    raise ModelError(f"the files of '{directory}' hold no floating-point weights")
+
+
+class _Deferred:
+    """A tensor of a file, which Transformers reads by slicing it."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key = path, key
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return LazyTensors(self._path)[self._key][index]
+
+
+def _files_of(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Yields the name of every saved tensor and its file."""
+    single, index = directory / _SINGLE, directory / _INDEX
+    try:
+        if single.is_file():
+            for key in LazyTensors(single):
+                yield key, single
+        elif index.is_file():
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            for key, file in names.items():
+                if Path(file).name != file:
+                    raise ModelError(f"'{index}' names '{file}', which is no file beside it")
+                yield key, directory / file
+        else:
+            raise ModelError(f"'{directory}' has neither {_SINGLE} nor {_INDEX}: save it so")
+    except (ArtefactError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"cannot read the weights of '{directory}': {error}") from error
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by name, tied ones under each of their names."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _empty(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Puts a tensor without memory in place of one."""
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    if leaf in module._parameters:
+        module._parameters[leaf] = nn.Parameter(tensor.detach().to("meta"), requires_grad=False)
+    else:
+        module._buffers[leaf] = tensor.detach().clone()

@@ -1,0 +1,240 @@
+"""Observe one tower, layer by layer: each layer is a step that need not be done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from qvlm.artefacts import ModelMap, Site, Tower
+from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.statistics import SiteStats
+from qvlm.artefacts.steps import Rows, Step, Steps
+from qvlm.models.replay import TowerInput, layers_caught, run_layer
+from qvlm.models.residency import resident
+from qvlm.models.walk import HIDDEN, caught_rows
+from qvlm.observe.collectors import ErrorCollector, PairCollector, Ranges, TailCollector
+from qvlm.observe.heads import share_heads
+from qvlm.observe.hooks import watch_sites
+from qvlm.schemes import Recipe
+from qvlm.schemes.layer import ActivationScheme
+
+MEAN_POSITIONS = 4096
+"""Positions per site that the means look at; of up to twice as many, all."""
+_LEAD = "lead"
+"""Name, in a row, of what the layer before read first."""
+
+
+@dataclass(frozen=True)
+class LayerStats:
+    """What one layer's activations look like.
+
+    Attributes:
+        sites: static sites.
+        link: D(k-1, k) in nats; 0 for the first layer.
+        extremes: of the leading site, by name; [1, channels] each.
+    """
+
+    sites: dict[str, SiteStats]
+    link: float
+    extremes: dict[str, Ranges]
+
+
+class TowerObserver:
+    """Two passes over every layer of a tower; memory is that of one layer.
+
+    Attributes:
+        layer_forwards: layers run over all batches.
+        entropy_seconds: time spent on the dependency.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        model_map: ModelMap,
+        tower: Tower,
+        recipe: Recipe,
+        schemes: Mapping[str, ActivationScheme],
+        batches: Sequence[Batch],
+        steps: Steps,
+        name: str,
+    ) -> None:
+        self._model = model
+        self._map = model_map
+        self._tower = tower
+        self._recipe = recipe
+        self._schemes = schemes
+        self._batches = batches
+        self._steps = steps
+        self._name = f"{name}/{tower.name}"
+        self._calls: dict[int, TowerInput] = {}
+        self._pairs = PairCollector(model_map, schemes, {})
+        self.layer_forwards = 0.0
+        self.entropy_seconds = 0.0
+
+    def layers(self) -> Iterator[LayerStats]:
+        """Yields the statistics of every layer, in order; finished ones are recalled."""
+        known = list(self._recalled())
+        yield from known
+        if len(known) == len(self._tower.layers):
+            return
+        inputs = self._inputs(known)
+        for layer in range(len(known), len(self._tower.layers)):
+            found, outputs = self._observe(layer, inputs)
+            self._steps.drop(f"{self._name}.{layer}.inputs")
+            inputs = outputs
+            yield found
+
+    def _recalled(self) -> Iterator[LayerStats]:
+        """Finished layers from the first on, if the inputs of the next one are there, too."""
+        steps = []
+        for layer in range(len(self._tower.layers)):
+            step = self._steps.recall(f"{self._name}.{layer}")
+            if step is None:
+                break
+            steps.append(step)
+        unfinished = len(steps) < len(self._tower.layers)
+        if unfinished and self._steps.recall_rows(f"{self._name}.{len(steps)}.inputs") is None:
+            return
+        for step in steps:
+            self.layer_forwards += step.info["layer_forwards"]
+            self.entropy_seconds += step.info["entropy_seconds"]
+            yield _read(step)
+
+    def _inputs(self, known: Sequence[LayerStats]) -> Rows:
+        """What the first unfinished layer receives."""
+        name = f"{self._name}.{len(known)}.inputs"
+        caught = caught_rows(self._model, self._tower, self._batches, self._calls)
+        self.layer_forwards += layers_caught(self._map, (self._tower,))
+        rows = self._steps.recall_rows(name) if known else None
+        if rows is None:
+            return self._steps.save_rows(name, caught)
+        for _ in caught:
+            pass
+        self._pairs.know(known[-1].extremes)
+        for leader in known[-1].extremes:
+            for batch, row in zip(self._calls, rows, strict=True):
+                self._pairs.see(leader, row[_LEAD], batch)
+        return rows
+
+    @torch.no_grad()
+    def _observe(self, layer: int, inputs: Rows) -> tuple[LayerStats, Rows]:
+        """Statistics of a layer, and what the next one receives."""
+        sites = self._map.sites_of(self._tower.name, layer)
+        seconds = self._pairs.seconds
+        with resident(self._model, self._tower.layers[layer]):
+            tails = self._tails(layer, sites, inputs)
+            ranges, extremes = tails.ranges(), tails.extremes()
+            if self._recipe.calibration.share_heads:
+                ranges = share_heads(ranges, self._model, self._map)
+            errors = ErrorCollector(self._schemes, ranges, self._recipe.search.lp_norm)
+            self._pairs.know(extremes)
+            rows = self._second_pass(layer, sites, inputs, tails.positions, errors)
+            outputs: Rows = ()
+            if layer + 1 < len(self._tower.layers):
+                outputs = self._steps.save_rows(f"{self._name}.{layer + 1}.inputs", rows)
+            else:
+                for _ in rows:
+                    pass
+        found = LayerStats(
+            sites={
+                name: SiteStats(lower, upper, errors.mean(name), tails.positions.get(name, 0))
+                for name, (lower, upper) in ranges.items()
+            },
+            link=self._pairs.link(self._tower.name, layer - 1),
+            extremes=extremes,
+        )
+        forwards, seconds = 1 + bool(sites), self._pairs.seconds - seconds
+        self.layer_forwards += forwards
+        self.entropy_seconds += seconds
+        _save(self._steps, f"{self._name}.{layer}", found, forwards, seconds)
+        return found, outputs
+
+    def _tails(self, layer: int, sites: Sequence[Site], inputs: Rows) -> TailCollector:
+        """First pass: what every site reads, up to the last site."""
+        part = ModelMap(
+            architecture=self._map.architecture,
+            towers=self._map.towers,
+            sites=tuple(sites),
+            skipped={},
+        )
+        calibration, search = self._recipe.calibration, self._recipe.search
+        tails = TailCollector(
+            part, self._schemes, search.percentiles, self._batches, calibration.expert_tokens
+        )
+        if sites:
+            for (index, call), row in zip(self._calls.items(), inputs, strict=True):
+                batch = self._batches[index]
+                see = partial(tails.see, batch)
+                with watch_sites(self._model, sites, batch, see, stop=True):
+                    run_layer(self._model, self._tower, layer, call, row[HIDDEN])
+        return tails
+
+    def _second_pass(
+        self,
+        layer: int,
+        sites: Sequence[Site],
+        inputs: Rows,
+        positions: Mapping[str, int],
+        errors: ErrorCollector,
+    ) -> Iterator[Mapping[str, torch.Tensor]]:
+        """Runs the layer and measures errors and dependency; yields rows for the next layer."""
+        for (index, call), row in zip(self._calls.items(), inputs, strict=True):
+            lead: dict[str, torch.Tensor] = {}
+
+            def see(
+                site: str,
+                x: torch.Tensor,
+                index: int = index,
+                lead: dict[str, torch.Tensor] = lead,
+            ) -> None:
+                x = x[:: max(1, positions.get(site, 0) // MEAN_POSITIONS)]
+                errors.see(site, x)
+                self._pairs.see(site, x, index)
+                if site == sites[0].name:
+                    lead[_LEAD] = x
+
+            with watch_sites(self._model, sites, self._batches[index], see, stop=False):
+                hidden = run_layer(self._model, self._tower, layer, call, row[HIDDEN])
+            yield {HIDDEN: hidden, **lead}
+
+
+def _save(steps: Steps, name: str, found: LayerStats, forwards: int, seconds: float) -> None:
+    tensors: dict[str, torch.Tensor] = {}
+    for site, stats in found.sites.items():
+        tensors[f"{site}/lower"] = stats.lower
+        tensors[f"{site}/upper"] = stats.upper
+        tensors[f"{site}/lp_error"] = stats.lp_error
+    for site, (lower, upper) in found.extremes.items():
+        tensors[f"{site}/least"], tensors[f"{site}/most"] = lower, upper
+    info = {
+        "tokens": {site: stats.tokens for site, stats in found.sites.items()},
+        "leaders": list(found.extremes),
+        "link": found.link,
+        "layer_forwards": forwards,
+        "entropy_seconds": seconds,
+    }
+    steps.save(name, info, tensors)
+
+
+def _read(step: Step) -> LayerStats:
+    tensors = step.tensors
+    return LayerStats(
+        sites={
+            site: SiteStats(
+                tensors[f"{site}/lower"],
+                tensors[f"{site}/upper"],
+                tensors[f"{site}/lp_error"],
+                seen,
+            )
+            for site, seen in step.info["tokens"].items()
+        },
+        link=step.info["link"],
+        extremes={
+            site: (tensors[f"{site}/least"], tensors[f"{site}/most"])
+            for site in step.info["leaders"]
+        },
+    )

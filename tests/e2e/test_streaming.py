@@ -1,0 +1,74 @@
+"""With layers on disk, a run writes the bytes that it writes with the model in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import qvlm
+from qvlm.errors import RecipeError
+from tiny.families import FAMILIES
+from tiny.llava import save_llava
+
+GIB = 1 << 30
+SMALL = ("calibration.samples=4", "calibration.batch_size=2")
+FILES = ("qvlm.safetensors", "quantization.json", "config.json", "recipe.yaml")
+CASES = {
+    "w8a8": ("llava-clip-llama", "w8a8", ()),
+    "head to second order, vision to nearest": (
+        "llava-siglip-qwen2",
+        "w4a4",
+        ("lm_head.weights.rounding=gptq", "vision.weights.rounding=nearest"),
+    ),
+    "experts": ("llava-mixtral", "w4a4", ()),
+}
+
+
+@pytest.mark.parametrize(("variant", "recipe", "overrides"), CASES.values(), ids=CASES.keys())
+def test_the_same_bytes(
+    tmp_path: Path, questions: Path, variant: str, recipe: str, overrides: tuple[str, ...]
+) -> None:
+    model = save_llava(tmp_path / "model", *FAMILIES[variant]())
+    for name, memory in (("whole", None), ("streamed", GIB)):
+        qvlm.quantize(
+            model, recipe, f"scienceqa:{questions}", tmp_path / name,
+            overrides=(*SMALL, *overrides), memory=memory,
+        )  # fmt: skip
+    for file in FILES:
+        whole, streamed = ((tmp_path / run / file).read_bytes() for run in ("whole", "streamed"))
+        assert whole == streamed, file
+
+
+def test_a_streamed_run_is_resumed_streamed(
+    tiny_model: Path, questions: Path, tmp_path: Path
+) -> None:
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "round" and done == 4:
+            raise KeyboardInterrupt
+
+    runs = {name: tmp_path / name for name in ("broken", "whole")}
+    data = f"scienceqa:{questions}"
+    with pytest.raises(KeyboardInterrupt):
+        qvlm.quantize(
+            tiny_model, "w4a4", data, runs["broken"], overrides=SMALL, memory=GIB, progress=stop
+        )
+    assert qvlm.resume(runs["broken"]).resumed_steps == 6 + 4
+    qvlm.quantize(tiny_model, "w4a4", data, runs["whole"], overrides=SMALL)
+    for file in FILES:
+        assert (runs["broken"] / file).read_bytes() == (runs["whole"] / file).read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "search.strategy=coordinate",
+        "rounding.token_weights=gradient",
+        "partition.proxy=quantization_error",
+        "calibration.guard_fraction=0.5",
+        "vision_optimization={}",
+    ],
+)
+def test_recipes_that_need_the_whole_model_say_so(tmp_path: Path, override: str) -> None:
+    with pytest.raises(RecipeError, match=r"needs the whole model in memory: leave out --memory"):
+        qvlm.quantize("pico-llava", output=tmp_path / "out", overrides=(override,), memory=GIB)

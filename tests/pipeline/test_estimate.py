@@ -1,0 +1,98 @@
+"""What a run would take, from shapes: a 7B model is described without its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
+
+import qvlm
+from qvlm.errors import ModelError, RecipeError
+from qvlm.models import describe
+from qvlm.models.load import load_empty
+from qvlm.pipeline import estimate
+from qvlm.pipeline.needs import Work, check_memory, disk_needed, memory_needed, parameter_bytes
+from qvlm.pipeline.samples import calibration_samples, sample_batches
+from qvlm.schemes import load_recipe
+from tiny.llava import tiny_processor
+
+GIB = 1 << 30
+SMALL = ("calibration.samples=4", "calibration.batch_size=4")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, questions: Path) -> Work:
+    """Four samples on LLaVA-1.5-7B's shapes; the directory holds no weights."""
+    directory = tmp_path_factory.mktemp("7b")
+    processor = tiny_processor(336, 14)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=1024, intermediate_size=4096, num_hidden_layers=24,
+            num_attention_heads=16, image_size=336, patch_size=14,
+        ),
+        text_config=LlamaConfig(vocab_size=32064),
+        image_token_index=processor.image_token_id,
+    )  # fmt: skip
+    config.dtype = torch.bfloat16
+    config.save_pretrained(directory)
+    processor.save_pretrained(directory)
+    recipe = load_recipe("w4a4", SMALL)
+    loaded = load_empty(directory)
+    used, _ = calibration_samples(f"scienceqa:{questions}", recipe)
+    batches = sample_batches(used, loaded, recipe)
+    return Work(loaded.model, describe(loaded.model, recipe), recipe, batches)
+
+
+def test_a_7b_model_needs_far_less_with_its_layers_on_disk(work: Work) -> None:
+    assert parameter_bytes(work.model) == pytest.approx(14.1e9, rel=0.01)
+    base = GIB // 2
+    assert memory_needed(work, True, base) < 5.5 * GIB
+    # Float32 in place of all weights, bfloat16 and levels beside them.
+    assert memory_needed(work, False, base) > 40 * GIB
+    assert 2 * 4.0e9 < disk_needed(work) < 2 * 4.6e9
+
+
+def test_a_budget_that_is_too_small_is_refused(work: Work) -> None:
+    check_memory(work, 6 * GIB, GIB // 2)
+    with pytest.raises(ModelError, match=r"needs about \d\.\d GiB, more than --memory 2\.0 GiB"):
+        check_memory(work, 2 * GIB, GIB // 2)
+
+
+def test_disk_is_what_a_run_then_takes(tiny_model: Path, questions: Path, tmp_path: Path) -> None:
+    data = f"scienceqa:{questions}"
+    expected = estimate(tiny_model, "w4a4", data, overrides=SMALL, folder=tmp_path)
+    assert set(expected.seconds) == {"observe", "round", "export"}
+    assert all(seconds > 0 for seconds in expected.seconds.values())
+    assert expected.measured_seconds < 60
+    most = 0
+
+    def look(stage: str, done: int, total: int, note: str = "") -> None:
+        nonlocal most
+        files = (tmp_path / "out.partial").rglob("*.safetensors")
+        most = max(most, sum(path.stat().st_size for path in files))
+
+    qvlm.quantize(tiny_model, "w4a4", data, tmp_path / "out", overrides=SMALL, progress=look)
+    most += (tmp_path / "out" / "qvlm.safetensors").stat().st_size
+    assert expected.disk_bytes == pytest.approx(most, rel=0.5)
+
+
+def test_searches_are_not_foreseen(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="leave out --dry-run"):
+        estimate("pico-llava", overrides=("search.strategy=beam",))
+
+
+def test_the_command_line_says_it_and_writes_nothing(
+    tiny_model: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    from qvlm.cli.main import run
+
+    arguments = ["--calibration", f"scienceqa:{questions}", "--set", SMALL[0], "--memory", "1GiB"]
+    output = ["--output", str(tmp_path / "out"), "--dry-run"]
+    monkeypatch.setattr("sys.argv", ["qvlm", "quantize", str(tiny_model), *arguments, *output])
+    with pytest.raises(SystemExit) as end:
+        run()
+    assert not end.value.code
+    assert "peak memory" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
