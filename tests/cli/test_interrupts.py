@@ -63,7 +63,8 @@ def test_a_signal_to_a_real_process(tiny_model, questions, tmp_path, sent, code)
     process = subprocess.Popen(
         [
             sys.executable, "-c", program, "quantize", str(tiny_model),
-            "--recipe", "w4a4-static", "--calibration", f"scienceqa:{questions}", "--output", str(tmp_path / "out"),
+            "--recipe", "w4a4-static", "--calibration", f"scienceqa:{questions}",
+            "--output", str(tmp_path / "out"),
             "--set", "calibration.samples=8", "--set", "search.strategy=beam",
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
