@@ -1,6 +1,7 @@
 """Speed and memory of whole models: full precision against W4A4 and W8A8, simulated and integer.
 
-    python benchmarks/end_to_end/run.py [llava-0.5b llava-1.3b] [--new-tokens 32] [--repeat 3]
+    python benchmarks/end_to_end/run.py [llava-0.5b llava-1.3b] [--new-tokens 32] \
+        [--repeat 3] [--forms float32 integer]
 
 Writes results/NAME/ (speed.json, speed.md, plots). Weights are random and rounded to nearest on 4
 calibration samples: what is measured is time and memory, and these do not depend on them.
@@ -15,6 +16,7 @@ from pathlib import Path
 from shapes import SHAPES, write_model
 
 import qvlm
+from qvlm.pipeline import FORMS
 from qvlm.report import to_markdown
 from qvlm.report.speed import speed_table
 
@@ -32,6 +34,7 @@ def main() -> None:
     parser.add_argument("--widths", nargs="+", default=["w4a4", "w8a8"])
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=FORMS)
     args = parser.parse_intermixed_args()
     for name in args.shapes:
         with tempfile.TemporaryDirectory() as folder:
@@ -46,6 +49,7 @@ def main() -> None:
                 HERE / "results" / name,
                 new_tokens=args.new_tokens,
                 repeat=args.repeat,
+                forms=args.forms,
                 overwrite=True,
             )
         print(to_markdown(speed_table(report)), flush=True)
