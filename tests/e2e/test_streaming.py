@@ -12,6 +12,8 @@ from tiny.families import FAMILIES
 from tiny.llava import save_llava
 
 GIB = 1 << 30
+AMPLE = 8 * GIB
+"""The process that tests run in has grown before."""
 SMALL = ("calibration.samples=4", "calibration.batch_size=2")
 FILES = ("qvlm.safetensors", "quantization.json", "config.json", "recipe.yaml")
 CASES = {
@@ -30,7 +32,7 @@ def test_the_same_bytes(
     tmp_path: Path, questions: Path, variant: str, recipe: str, overrides: tuple[str, ...]
 ) -> None:
     model = save_llava(tmp_path / "model", *FAMILIES[variant]())
-    for name, memory in (("whole", None), ("streamed", GIB)):
+    for name, memory in (("whole", None), ("streamed", AMPLE)):
         qvlm.quantize(
             model, recipe, f"scienceqa:{questions}", tmp_path / name,
             overrides=(*SMALL, *overrides), memory=memory,
@@ -51,9 +53,11 @@ def test_a_streamed_run_is_resumed_streamed(
     data = f"scienceqa:{questions}"
     with pytest.raises(KeyboardInterrupt):
         qvlm.quantize(
-            tiny_model, "w4a4", data, runs["broken"], overrides=SMALL, memory=GIB, progress=stop
+            tiny_model, "w4a4", data, runs["broken"], overrides=SMALL, memory=AMPLE, progress=stop
         )
-    assert qvlm.resume(runs["broken"]).resumed_steps == 6 + 4
+    result = qvlm.resume(runs["broken"])
+    assert result.resumed_steps == 6 + 4
+    assert all(cost.seconds >= 0 for cost in result.stages.values())
     qvlm.quantize(tiny_model, "w4a4", data, runs["whole"], overrides=SMALL)
     for file in FILES:
         assert (runs["broken"] / file).read_bytes() == (runs["whole"] / file).read_bytes(), file

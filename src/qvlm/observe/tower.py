@@ -48,7 +48,7 @@ class TowerObserver:
 
     Attributes:
         layer_forwards: layers run over all batches.
-        entropy_seconds: time spent on the dependency.
+        entropy_seconds: time spent on the dependency by this process.
     """
 
     def __init__(
@@ -101,7 +101,6 @@ class TowerObserver:
             return
         for step in steps:
             self.layer_forwards += step.info["layer_forwards"]
-            self.entropy_seconds += step.info["entropy_seconds"]
             yield _read(step)
 
     def _inputs(self, known: Sequence[LayerStats]) -> Rows:
@@ -147,10 +146,10 @@ class TowerObserver:
             link=self._pairs.link(self._tower.name, layer - 1),
             extremes=extremes,
         )
-        forwards, seconds = 1 + bool(sites), self._pairs.seconds - seconds
+        forwards = 1 + bool(sites)
         self.layer_forwards += forwards
-        self.entropy_seconds += seconds
-        _save(self._steps, f"{self._name}.{layer}", found, forwards, seconds)
+        self.entropy_seconds += self._pairs.seconds - seconds
+        _save(self._steps, f"{self._name}.{layer}", found, forwards)
         return found, outputs
 
     def _tails(self, layer: int, sites: Sequence[Site], inputs: Rows) -> TailCollector:
@@ -202,7 +201,7 @@ class TowerObserver:
             yield {HIDDEN: hidden, **lead}
 
 
-def _save(steps: Steps, name: str, found: LayerStats, forwards: int, seconds: float) -> None:
+def _save(steps: Steps, name: str, found: LayerStats, forwards: int) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for site, stats in found.sites.items():
         tensors[f"{site}/lower"] = stats.lower
@@ -215,7 +214,6 @@ def _save(steps: Steps, name: str, found: LayerStats, forwards: int, seconds: fl
         "leaders": list(found.extremes),
         "link": found.link,
         "layer_forwards": forwards,
-        "entropy_seconds": seconds,
     }
     steps.save(name, info, tensors)
 
