@@ -146,7 +146,7 @@ class TowerObserver:
             link=self._pairs.link(self._tower.name, layer - 1),
             extremes=extremes,
         )
-        forwards = 1 + bool(sites)
+        forwards = 1 + self._has_ranges(sites)
         self.layer_forwards += forwards
         self.entropy_seconds += self._pairs.seconds - seconds
         _save(self._steps, f"{self._name}.{layer}", found, forwards)
@@ -164,13 +164,18 @@ class TowerObserver:
         tails = TailCollector(
             part, self._schemes, search.percentiles, self._batches, calibration.expert_tokens
         )
-        if sites:
+        # Without static ranges only the leading site is looked at: the layer stops at its door.
+        watched = sites if self._has_ranges(sites) else sites[:1]
+        if watched:
             for (index, call), row in zip(self._calls.items(), inputs, strict=True):
                 batch = self._batches[index]
                 see = partial(tails.see, batch)
-                with watch_sites(self._model, sites, batch, see, stop=True):
+                with watch_sites(self._model, watched, batch, see, stop=True):
                     run_layer(self._model, self._tower, layer, call, row[HIDDEN])
         return tails
+
+    def _has_ranges(self, sites: Sequence[Site]) -> bool:
+        return any(self._schemes[site.name].is_static for site in sites)
 
     def _second_pass(
         self,

@@ -25,6 +25,7 @@ from qvlm.export.standard.read import is_standard
 from qvlm.export.stored import NATIVE, StoredLayer
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.runtime import QuantizedLinear
 from qvlm.runtime.load import is_quantized
 
 QUESTIONS = ("picoscience", "val")
@@ -32,6 +33,8 @@ IMAGES, TEXTS = 4, 2
 NEW_TOKENS = 16
 FLOAT_TOLERANCE = 1e-4
 """Relative distance of logits that differ in the order of float sums only."""
+LINEAR_TOLERANCE = 1e-4
+"""The same of one linear's output, where sums of 8-bit levels cancel (docs/kernels.md)."""
 
 
 def verify(
@@ -60,6 +63,8 @@ def verify(
     samples = _questions(processor)
     other, reason = _other(path, found, run)
     checks = [*found.checks, _logits(model, other, reason, processor, samples, found)]
+    if found.form == NATIVE:
+        checks.append(_linears(model, other, processor, samples))
     del other
     progress("verify", 2, 3)
     answers, check = _answers(model, processor, samples)
@@ -140,6 +145,39 @@ def _logits(
         outcome="ok" if relative <= tolerance else "failed",
         detail=f"{against}: largest difference {largest:.2g}, relative {relative:.2g} (tolerance "
         f"{tolerance:.2g}), the same first token in {same} of {len(samples)} answers",
+    )
+
+
+@torch.no_grad()
+def _linears(model: Any, other: Any, processor: Any, samples: list[Sample]) -> Check:
+    """Every linear beside its definition, on the inputs that it has in the model.
+
+    Fed alike they cannot part at the border of two levels, so that the bound is a narrow one.
+    """
+    worst, where = 0.0, "none"
+
+    def compare(path: str, args: tuple[torch.Tensor, ...], y: torch.Tensor) -> None:
+        nonlocal worst, where
+        expected = other.get_submodule(path)(*args).double()
+        size = expected.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30)
+        distance = float(((y.double() - expected).abs() / size).max())
+        if not distance <= worst:  # NaN, too
+            worst, where = distance, path
+
+    handles = [
+        part.register_forward_hook(lambda _part, args, y, path=path: compare(path, args, y))
+        for path, part in model.named_modules()
+        if isinstance(part, QuantizedLinear)
+    ]
+    for sample in (samples[0], samples[-1]):
+        model(**prompt_inputs([sample], processor))
+    for handle in handles:
+        handle.remove()
+    return Check(
+        name="linears",
+        outcome="ok" if worst <= LINEAR_TOLERANCE else "failed",
+        detail=f"{len(handles)} linears and their definitions on the same inputs: furthest "
+        f"'{where}', {worst:.2g} of a token's largest output (tolerance {LINEAR_TOLERANCE:.2g})",
     )
 
 
