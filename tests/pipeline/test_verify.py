@@ -14,6 +14,7 @@ import qvlm
 from qvlm import pipeline
 from qvlm.errors import QvlmError
 from qvlm.evaluation.broken import broken_reason
+from qvlm.runtime import QuantizedLinear
 from tiny.exports import quantized_run
 
 
@@ -37,6 +38,21 @@ def test_a_native_run_gives_the_same_numbers_both_ways(quantized):
     assert "largest difference 0," in logits.detail
     assert {row.vllm for row in result.rows} == {"refuses it: export it"}
     assert sum(row.layers for row in result.rows) == 35
+
+
+def test_ranges_per_group_are_compared_linear_by_linear(
+    tiny_model, questions, tmp_path, monkeypatch
+):
+    run = quantized_run(tiny_model, questions, tmp_path / "run", "w4a4")
+    result = qvlm.verify(run)
+    assert outcomes(result)["linears"] == outcomes(result)["logits"] == "ok", result.checks
+    ordered = QuantizedLinear._ordered
+
+    def wrong_in_kernels(self, sums):
+        return ordered(self, sums if self.kernel == "torch" else sums + 1)
+
+    monkeypatch.setattr(QuantizedLinear, "_ordered", wrong_in_kernels)
+    assert outcomes(qvlm.verify(run))["linears"] == "failed"
 
 
 def test_an_export_is_compared_with_its_run(exported):

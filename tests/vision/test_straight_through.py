@@ -21,8 +21,11 @@ from qvlm.vision.straight_through import (
 )
 from tiny.vision import PER_TOKEN, Bench
 
-Granularity = Literal["per_channel", "per_tensor", "per_token"]
-CASES = list(itertools.product((4, 8), ("per_channel", "per_tensor", "per_token"), (None, 16)))
+Granularity = Literal["per_channel", "per_tensor", "per_token", "per_group", "per_group_rotated"]
+CASES = [
+    *itertools.product((4, 8), ("per_channel", "per_tensor", "per_token"), (None, 16)),
+    *itertools.product((4, 8), ("per_group", "per_group_rotated"), (16,)),
+]
 IDS = [f"{bits}-bit {granularity} group={group}" for bits, granularity, group in CASES]
 KINDS = pytest.mark.parametrize("kind", [TrainableQuantizedLinear, FixedQuantizedLinear])
 
@@ -42,7 +45,7 @@ def build(bits: int, granularity: Granularity, group: int | None, share: float =
         activations=ActivationScheme(bits=bits, granularity=granularity),
     )
     grid = None
-    if granularity != "per_token":
+    if scheme.activations.is_static:
         flat = share * x.reshape(-1, 48 if granularity == "per_channel" else 1)
         grid = grid_from_range(flat.amin(0), flat.amax(0), bits)
     return linear, x, scheme, group or 48, grid

@@ -14,6 +14,7 @@ import torch
 
 from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.steps import Rows, Step
+from qvlm.artefacts.store import to_disk
 from qvlm.artefacts.tensors import write_tensors
 
 LOG_NAME = "journal.jsonl"
@@ -123,7 +124,7 @@ class Journal:
         write_tensors(part, dict(tensors), metadata)
         checksum = file_checksum(part)
         if sync:
-            _sync(part)
+            to_disk(part)
         part.replace(path)
         return checksum
 
@@ -189,11 +190,3 @@ def file_checksum(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

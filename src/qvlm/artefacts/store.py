@@ -141,8 +141,8 @@ def publish(work: Path, target: Path, aside: Path | None = None) -> None:
         if file.is_file():
             # Some writers leave files that only their owner may read.
             file.chmod(0o666 & ~mask)
-            _sync(file)
-    _sync(work)
+            to_disk(file)
+    to_disk(work)
     if target.exists():
         old = aside or Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
         target.replace(old)
@@ -155,10 +155,11 @@ def publish(work: Path, target: Path, aside: Path | None = None) -> None:
             shutil.rmtree(old)
     else:
         work.replace(target)
-    _sync(target.parent)
+    to_disk(target.parent)
 
 
-def _sync(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """Waits until a file or a directory's entries are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
