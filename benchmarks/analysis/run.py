@@ -3,7 +3,7 @@
 Runs `qvlm analyze` and keeps the figures, the page's tables and the most telling plots in
 NAME/ beside this script. Arguments: NAME, then those of `qvlm analyze` without --output; by default
 
-    pico-llava-w4a4 pico-llava --recipe w4a4
+    pico-llava-w4a4 pico-llava --recipe w4a4-static
 
 which takes about 2 minutes of processor time on one core.
 """
@@ -32,7 +32,7 @@ KEPT = (
 
 
 def main() -> None:
-    name, *arguments = sys.argv[1:] or ["pico-llava-w4a4", "pico-llava", "--recipe", "w4a4"]
+    name, *arguments = sys.argv[1:] or ["pico-llava-w4a4", "pico-llava", "--recipe", "w4a4-static"]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "analysis"
         program = "from qvlm.cli.main import run; run()"

@@ -4,7 +4,7 @@
     python benchmarks/rounding/run.py LM TEXTS    # a real LM of that shape, with perplexity
 
 The LM has the shape of SmolLM2-135M and stands in a LLaVA whose vision tower is not run (64 samples
-of 96 tokens of text, W4A4 of the w4a4 preset, min-max ranges). TEXTS is a directory of .txt or .md
+of 96 tokens of text, W4A4 of the w4a4-static preset). TEXTS is a directory of .txt or .md
 files; every second one calibrates, the others are read for the perplexity; names of variants may
 follow. Writes time.json, or
 quality.json, here.
@@ -131,7 +131,7 @@ class Bench:
 
     def run(self, overrides: tuple[str, ...]) -> dict[str, Any]:
         """Quantizes with a variant; seconds are wall time, cpu_seconds those of the process."""
-        recipe = load_recipe("w4a4", (*BASE, *overrides))
+        recipe = load_recipe("w4a4-static", (*BASE, *overrides))
         model_map = describe(self.model, recipe)
         stats = observe(self.model, model_map, recipe, self.batches)
         installer = Installer(self.model, model_map, recipe, stats)

@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--source", default="picoscience")
-    parser.add_argument("--width", default="w4a4")
+    parser.add_argument("--width", default="w4a4-static")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
