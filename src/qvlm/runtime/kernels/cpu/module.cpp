@@ -1,6 +1,6 @@
 // Python's view of the kernels: names of the paths that run here, and one call.
 //
-// Tensors arrive as addresses. The caller (runtime/kernels/call.py) has checked types, shapes and
+// Tensors arrive as addresses. The caller (runtime/kernels/ops.py) has checked types, shapes and
 // contiguity; what is checked here is what would make a kernel read or write out of bounds.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
