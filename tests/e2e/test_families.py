@@ -63,11 +63,7 @@ def saved(
 
 @pytest.mark.parametrize("recipe", ["w8a8", "w6a6", "w4a4"])
 @torch.no_grad()
-def test_quantize_load_generate(
-    saved: Saved, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if recipe == "w4a4":  # where every group has a range, kernels agree up to float32 sums
-        monkeypatch.setenv("QVLM_KERNELS", "torch")
+def test_quantize_load_generate(saved: Saved, recipe: str, tmp_path: Path) -> None:
     output = tmp_path / "run"
     result = qvlm.quantize(
         saved.directory, recipe, f"scienceqa:{saved.questions}", output, overrides=SHORT

@@ -161,11 +161,7 @@ def test_sizes_in_the_result_are_the_files(run):
 
 
 @torch.no_grad()
-def test_integer_and_simulated_agree_to_the_bit_where_inputs_are_integers(
-    run, questions, monkeypatch
-):
-    if run.case.language[2] in (GROUP, ROTATED):  # kernels add such groups in float32
-        monkeypatch.setenv("QVLM_KERNELS", "torch")
+def test_integer_and_simulated_agree_to_the_bit_where_inputs_are_integers(run, questions):
     integer, processor = qvlm.load(run.directory)
     simulated, _ = qvlm.load(run.directory, arithmetic="simulated")
     samples = open_source(f"scienceqa:{questions}", "test")

@@ -65,36 +65,57 @@ def float_accumulators(q: Tensor, weight: QuantizedWeight) -> Tensor:
     return torch.bmm(activations, centred)
 
 
-def centre(accumulators: Tensor, group_sums: Tensor, zero_point: Tensor) -> Tensor:
-    """Returns A[g, t, o] - z_tg B_og, exactly: inputs with a zero point per token and group.
-
-    Args:
-        accumulators: [groups, tokens, out] int32, or integer-valued float.
-        group_sums: B, [out, groups] int16.
-        zero_point: z, [tokens, groups, 1], integer-valued float32; NaN where the input is.
-    """
-    wide = accumulators.double()
-    return wide - zero_point.double().transpose(0, 1) * group_sums.double().t().unsqueeze(1)
-
-
-def combine(accumulators: Tensor, scale: Tensor, input_scale: Tensor | None = None) -> Tensor:
-    """Returns SUM_g s_og A[g, t, o], or SUM_g s_og D_tg A[g, t, o], [tokens, out] float32.
+def combine(accumulators: Tensor, scale: Tensor) -> Tensor:
+    """Returns SUM_g s_og A[g, t, o], [tokens, out] float32.
 
     One fixed order: groups are added first to last in float64, then rounded once. Each
     product is exact there (8 bits of scale times at most 31 of accumulator), so that the form of
-    the accumulators cannot change a bit of the result. With an input scale, s_og D_tg and the
-    product are each rounded to float64.
+    the accumulators cannot change a bit of the result.
 
     Args:
         accumulators: [groups, tokens, out] integers, or integer-valued float.
         scale: [out, groups] float32 holding bfloat16 values.
-        input_scale: D, [tokens, groups, 1] float32.
     """
     total = torch.zeros(accumulators.shape[1:], dtype=torch.float64, device=accumulators.device)
-    for index, (group, step) in enumerate(zip(accumulators, scale.double().t(), strict=True)):
-        by = step if input_scale is None else step * input_scale[:, index].double()
-        total += group.double() * by  # two operations: a fused one would round another product
+    for group, step in zip(accumulators, scale.double().t(), strict=True):
+        total.addcmul_(group.double(), step)
     return total.float()
+
+
+def combine_groups(
+    accumulators: Tensor,
+    scale: Tensor,
+    group_sums: Tensor,
+    zero_point: Tensor,
+    input_scale: Tensor,
+) -> Tensor:
+    """Returns SUM_g s_og D_tg (A[g, t, o] - z_tg B_og), [tokens, out] float32.
+
+    Grids of the moment amplify a last bit: one outlier, spread by a rotation, puts values exactly
+    between two levels of the next layer. So the float32 operations and their order are part of the
+    definition, and the kernels follow them bit for bit; group after group
+
+        total = fma(D, fma(z, -(B s), A s), total)
+
+    Args:
+        accumulators: A, [groups, tokens, out] int32, or integer-valued float.
+        scale: s, [out, groups] float32 holding bfloat16 values.
+        group_sums: B, [out, groups] int16.
+        zero_point: z, [tokens, groups, 1], integer-valued float32.
+        input_scale: D, [tokens, groups, 1] float32.
+    """
+    total = torch.zeros(accumulators.shape[1:], device=accumulators.device)
+    offsets = -(group_sums.float() * scale)
+    for index, group in enumerate(accumulators):
+        product = group.float() * scale[:, index]
+        centred = _fused(zero_point[:, index], offsets[:, index], product)
+        total = _fused(input_scale[:, index], centred, total)
+    return total
+
+
+def _fused(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """a b + c, rounded to float32 once: the product is exact in float64."""
+    return (a.double() * b.double() + c.double()).float()
 
 
 def _groups_first(rows: Tensor, group_size: int) -> Tensor:

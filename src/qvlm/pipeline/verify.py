@@ -150,10 +150,8 @@ def _logits(
 
 @torch.no_grad()
 def _linears(model: Any, other: Any, processor: Any, samples: list[Sample]) -> Check:
-    """Every linear beside its definition, on the inputs that it has in the model.
-
-    Fed alike they cannot part at the border of two levels, so that the bound is a narrow one.
-    """
+    """Every linear beside its definition, on the inputs that it has in the model: names the one
+    that a difference of the logits begins at."""
     worst, where = 0.0, "none"
 
     def compare(path: str, args: tuple[torch.Tensor, ...], y: torch.Tensor) -> None:
@@ -184,14 +182,12 @@ def _linears(model: Any, other: Any, processor: Any, samples: list[Sample]) -> C
 def tolerance_of(found: Inspection) -> float:
     """Relative distance of logits that another way of rounding activations explains.
 
-    The native runtimes compute the same numbers. Between Transformers and the native run, and where
-    every group has a range of its own between a kernel and the definition, the last bits of a sum
-    differ: a value near the middle of two levels may fall on either side, and the layers behind it
-    see that. The bound is four steps of the coarsest activations.
+    The native runtimes compute the same numbers. Between Transformers and the native run, a value
+    near the middle of two levels may fall on either side, and the layers behind it see that: the
+    bound is four steps of the coarsest activations.
     """
     bits = min(layer.activations.bits for layer in found.layers)
-    grouped = any(layer.activations.is_grouped for layer in found.layers)
-    if (found.form == NATIVE and not grouped) or bits == 16:
+    if found.form == NATIVE or bits == 16:
         return FLOAT_TOLERANCE
     return float(4 * 2.0**-bits)
 

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qvlm.numerics.accumulate import centre, combine, float_accumulators, integer_accumulators
+from qvlm.numerics.accumulate import (
+    combine,
+    combine_groups,
+    float_accumulators,
+    integer_accumulators,
+)
 from qvlm.numerics.affine import AffineGrid, per_token_grid, quantize
 from qvlm.numerics.hadamard import hadamard
 from qvlm.numerics.packing import unpack_bits
@@ -87,8 +92,8 @@ def linear(
         grid = per_token_grid(parts, activation_bits, symmetric_activations)
         levels = quantize(parts, grid).flatten(1).to(torch.uint8)
         accumulate = integer_accumulators if arithmetic == "integer" else float_accumulators
-        sums = centre(accumulate(levels, weight), group_sums, grid.zero_point)
-        y = combine(sums, weight.scale, grid.scale)
+        sums = accumulate(levels, weight)
+        y = combine_groups(sums, weight.scale, group_sums, grid.zero_point, grid.scale)
     else:
         if input_scale is None or input_zero_point is None:
             grid = per_token_grid(tokens, activation_bits, symmetric_activations)

@@ -24,6 +24,11 @@ inline Vector load_scale(const uint16_t* at) {
     return v;
 }
 
+// a b + c rounded once, as the other paths' instructions do: the product is exact in a double.
+inline float fused(float a, float b, float c) {
+    return static_cast<float>(static_cast<double>(a) * b + c);
+}
+
 inline Vector offset_of(const int16_t* sums, Vector scale) {
     for (int o = 0; o < kPanel; ++o) scale.at[o] *= static_cast<float>(-sums[o]);
     return scale;
@@ -84,9 +89,10 @@ struct Plain {
         for (int o = 0; o < kPanel; ++o) real[o] += static_cast<float>(s.at[o]) * scale.at[o];
     }
     static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
-        for (int o = 0; o < kPanel; ++o)
-            real[o] += (static_cast<float>(s.at[o]) * scale.at[o] + grid.zero_point * offset.at[o]) *
-                       grid.scale;
+        for (int o = 0; o < kPanel; ++o) {
+            const float product = static_cast<float>(s.at[o]) * scale.at[o];
+            real[o] = fused(grid.scale, fused(grid.zero_point, offset.at[o], product), real[o]);
+        }
     }
 
     template <int bits>

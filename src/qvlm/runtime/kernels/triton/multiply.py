@@ -27,6 +27,12 @@ def _unpacked(row, start, inside, width, BITS: tl.constexpr, BLOCK: tl.constexpr
 
 
 @triton.jit
+def _fused(a, b, c):
+    """a b + c rounded to float32 once, as `qvlm.numerics.accumulate.combine_groups` does."""
+    return (a.to(tl.float64) * b.to(tl.float64) + c.to(tl.float64)).to(tl.float32)
+
+
+@triton.jit
 def multiply(
     levels,
     packed,
@@ -55,8 +61,8 @@ def multiply(
 ):
     """A tile of y [tokens, outputs] = SUM_g s_og A_og, then zero points, scale and constant.
 
-    Groups are added first to last in float64 and rounded once, as in `combine`; token_scale and
-    token_zero are [tokens] or, per group, [tokens, groups].
+    Groups are added first to last in float64 and rounded once, as in `combine`, or as in
+    `combine_groups`; token_scale and token_zero are then [tokens, groups], else [tokens].
     """
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -91,11 +97,13 @@ def multiply(
         step = tl.load(scale + n * groups + group, mask=n_in, other=0.0).to(tl.float64)
         if PER_GROUP:
             grid = m * groups + group
-            moved = tl.load(token_zero + grid, mask=m_in, other=0.0).to(tl.float64)[:, None]
-            sums = tl.load(group_sums + n * groups + group, mask=n_in, other=0).to(tl.float64)
-            size = tl.load(token_scale + grid, mask=m_in, other=0.0).to(tl.float64)[:, None]
-            centred = product.to(tl.float64) - moved * sums[None, :]
-            total += centred * (step[None, :] * size)
+            moved = tl.load(token_zero + grid, mask=m_in, other=0.0)[:, None]
+            size = tl.load(token_scale + grid, mask=m_in, other=0.0)[:, None]
+            sums = tl.load(group_sums + n * groups + group, mask=n_in, other=0).to(tl.float32)
+            offset = -(sums * step.to(tl.float32))[None, :]
+            scaled = product.to(tl.float32) * step.to(tl.float32)[None, :]
+            centred = _fused(moved, offset, scaled)
+            total = _fused(size, centred, total.to(tl.float32)).to(tl.float64)
         else:
             total += product.to(tl.float64) * step[None, :]
     result = total.to(tl.float32)
