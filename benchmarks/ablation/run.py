@@ -210,7 +210,8 @@ def main() -> None:
             runs = record["runs"].setdefault(name, {})
             if str(seed) in runs:
                 continue
-            runs[str(seed)] = calibration.measure(VARIANTS[name], judge)
+            here = {"processor": machine.description()["processor"]}
+            runs[str(seed)] = calibration.measure(VARIANTS[name], judge) | here
             args.output.parent.mkdir(parents=True, exist_ok=True)
             args.output.write_text(json.dumps(record, indent=1) + "\n")
             print(f"seed {seed} {name}: {_line(runs[str(seed)])}", flush=True)

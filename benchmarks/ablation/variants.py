@@ -80,5 +80,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "per token and group": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH),
     "+ rotation": (*_PLAIN, *_ROTATED, _LAYERS, _NO_SEARCH),
     "per token and group + gptq": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH, *_GPTQ),
+    "+ rotation + gptq": (*_PLAIN, *_ROTATED, _LAYERS, _NO_SEARCH, *_GPTQ),
     "default": (),
 }  # fmt: skip
