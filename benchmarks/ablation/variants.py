@@ -1,8 +1,8 @@
 """The variants of the ablation: name -> changes of the width's preset.
 
-All but the last start from `_PLAIN`, which has nothing beyond the paper's pieces (static ranges per
-channel, the vision tower's per token), so that each line adds one thing; the last is the preset as
-it is.
+All but the last ones start from `_PLAIN`, which has nothing beyond the paper's pieces (static
+ranges per channel, the vision tower's per token), so that each line adds one thing; the last ones
+are the preset as it is, and with other weights of positions in its Hessians.
 """
 
 from __future__ import annotations
@@ -70,6 +70,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         *_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ,
         "rounding.token_weights=modality_balanced",
     ),
+    "min-max + gptq, answer": (
+        *_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ,
+        "rounding.token_weights=answer",
+    ),
+    "min-max + gptq, gradient": (
+        *_PLAIN, _LAYERS, _NO_SEARCH, "search.start=minmax", *_GPTQ,
+        "rounding.token_weights=gradient",
+    ),
     "paper's letter": (
         *_PLAIN,
         _BLOCKS,
@@ -82,4 +90,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "per token and group + gptq": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH, *_GPTQ),
     "+ rotation + gptq": (*_PLAIN, *_ROTATED, _LAYERS, _NO_SEARCH, *_GPTQ),
     "default": (),
+    "default, balanced": ("rounding.token_weights=modality_balanced",),
+    "default, answer": ("rounding.token_weights=answer",),
+    "default, gradient": ("rounding.token_weights=gradient",),
 }  # fmt: skip
