@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm lint check format bench kernels asan arm triton reference reference-smol clean
+.PHONY: demo test test-vllm test-llm-compressor lint check format bench kernels asan arm triton reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -68,6 +68,12 @@ VLLM ?= .venv-vllm
 test-vllm: $(READY) ## Ask exported checkpoints through the real vLLM (builds its environment, 3 GB)
 	PYTHON=$(PYTHON) benchmarks/serving/environment.sh $(VLLM)
 	$(BIN)/python benchmarks/serving/run.py pico-llava --vllm $(VLLM)
+
+LLM_COMPRESSOR ?= .venv-llm-compressor
+test-llm-compressor: ## Read checkpoints that the real llm-compressor makes (an environment of its own, 2 GB)
+	test -d $(LLM_COMPRESSOR) || $(PYTHON) -m venv $(LLM_COMPRESSOR)
+	$(LLM_COMPRESSOR)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,rivals]'
+	OMP_NUM_THREADS=1 $(LLM_COMPRESSOR)/bin/pytest tests/e2e/test_llm_compressor.py
 
 reference: $(READY) ## Train pico-llava again (under an hour on 2 cores)
 	$(BIN)/python -m qvlm.reference.train --output runs/reference --seed 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
 from safetensors.torch import load_file
 
 import qvlm
 from qvlm import pipeline
+from qvlm.errors import QvlmError
 from qvlm.numerics.packing import unpack_bits
 
 COPIES = ("tokenizer.json", "tokenizer_config.json", "processor_config.json",
@@ -89,3 +91,26 @@ def test_mixed_forms_are_named_as_such(tiny_model, questions, tmp_path):
     formats = [group["format"] for group in config["config_groups"].values()]
     assert formats == ["int-quantized", "pack-quantized"]
     assert qvlm.verify(tmp_path / "exported").checks[1].outcome == "ok"
+
+
+def test_scores_of_the_run_and_of_full_precision_go_into_the_card(
+    static_run, tiny_model, quantized, questions, tmp_path
+):
+    files = {}
+    for name, model in {"full": tiny_model, "run": static_run, "other": quantized}.items():
+        files[name] = tmp_path / f"{name}.json"
+        qvlm.evaluate(model, data=f"scienceqa:{questions}", limit=3, output=files[name])
+    served = tmp_path / "served"
+    pipeline.export(static_run, served, scores=[files["full"], files["run"]])
+    card = (served / "README.md").read_text()
+    assert "| | NAT | SOC | LAN | TXT | IMG | NO | G1-6 | G7-12 | Avg |" in card
+    assert "\n| full precision | " in card
+    assert "\n| the run that it was made from, in qvlm's runtime | " in card
+    assert "No accuracy has been measured" not in card
+    # The export is the same bytes again, so scores of it are known as its own.
+    qvlm.evaluate(served, data=f"scienceqa:{questions}", limit=3, output=tmp_path / "own.json")
+    pipeline.export(static_run, served, scores=[tmp_path / "own.json"], overwrite=True)
+    assert "\n| this checkpoint, in Transformers | " in (served / "README.md").read_text()
+    with pytest.raises(QvlmError, match=r"other\.json' are of another model: evaluate"):
+        pipeline.export(static_run, tmp_path / "none", scores=[files["other"]])
+    assert not (tmp_path / "none").exists()

@@ -19,6 +19,13 @@ def export(
     shard_size: Annotated[
         float, typer.Option(help="Most gigabytes of tensors in a file.", min=0.001)
     ] = 5.0,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Scores for the model card: a file of qvlm evaluate --output, of the run, of the "
+            "export or of the full-precision model; may be repeated."
+        ),
+    ] = None,
     allow_different: AllowDifferent = False,
     verify: Verify = True,
     overwrite: Overwrite = False,
@@ -28,7 +35,13 @@ def export(
     The integers stay the same. Recipes for it: w8a8-static, w8a8-dynamic, w4a16-symmetric; what
     the format cannot say is an error that names the way out.
 
-    Example: qvlm export pico-run --output pico-served
+    Examples:
+
+    qvlm export pico-run --output pico-served
+
+    qvlm evaluate pico-run --output scores.json
+
+    qvlm export pico-run --output pico-served --scores scores.json
     """
     from qvlm import pipeline
     from qvlm.cli.progress import progress_display
@@ -40,6 +53,7 @@ def export(
         format_,
         max_shard_bytes=int(shard_size * 1e9),
         allow_different=allow_different,
+        scores=scores or (),
         overwrite=overwrite,
     )
     typer.echo(f"{report.format} checkpoint, {report.weights_bytes / 1e6:.1f} MB: {output}")

@@ -29,11 +29,15 @@ COPIED = (
     "merges.txt",
     "preprocessor_config.json",
     "processor_config.json",
+    "sentencepiece.bpe.model",
     "special_tokens_map.json",
+    "spiece.model",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "video_preprocessor_config.json",
     "vocab.json",
+    "vocab.txt",
 )
 """Files of the source that a checkpoint needs; copied byte for byte where they exist."""
 

@@ -12,7 +12,7 @@ from torch import nn
 from qvlm.artefacts.checkpoint import WEIGHTS_NAME, site_names, weight_names
 from qvlm.artefacts.verification import Check
 from qvlm.export.standard.files import Held, held_in_file
-from qvlm.export.standard.read import PARTS, read_standard
+from qvlm.export.standard.read import PARTS, StandardCheckpoint, read_standard
 from qvlm.export.standard.vllm_names import CHECKED, misread
 from qvlm.export.stored import NATIVE, StoredLayer, from_index, predicted_bytes
 from qvlm.models.experts import split_experts
@@ -82,11 +82,24 @@ def inspect_standard(directory: Path) -> Inspection:
     )
     predicted = small + sum(predicted_bytes(layer, scale_bytes) for layer in found.layers)
     predicted += _float_bytes(found.model, quantized)
-    checks = [_size(predicted, found.tensors), _names(found)]
+    checks = [_size(predicted, found.tensors), _transformers_names(found), _names(found)]
     return Inspection("compressed-tensors", found.layers, tuple(checks))
 
 
-def _names(found: Any) -> Check:
+def _transformers_names(found: StandardCheckpoint) -> Check:
+    """Whether Transformers understands every entry of the config as qvlm does."""
+    name = "names in Transformers"
+    if not found.misnamed:
+        return Check(name=name, outcome="ok", detail="it finds every layer that the config names")
+    detail = (
+        f"{len(found.misnamed)} layers, first '{found.misnamed[0]}', are named as in the files; "
+        "from_pretrained compares with names in memory and would take them for quantized: name "
+        "them by expressions (re:.*) in quantization_config. qvlm reads them as they are meant"
+    )
+    return Check(name=name, outcome="failed", detail=detail)
+
+
+def _names(found: StandardCheckpoint) -> Check:
     """Whether vLLM finds every layer under the name and in the group that Transformers does."""
     name = "names in vLLM"
     model_type = found.model.config.model_type
@@ -102,7 +115,7 @@ def _names(found: Any) -> Check:
     return Check(name=name, outcome="failed" if wrong else "ok", detail=detail)
 
 
-def _unknown_names(found: Any) -> list[str]:
+def _unknown_names(found: StandardCheckpoint) -> list[str]:
     """The first tensor that is not where the hub, and so vLLM, has it."""
     weights = {
         name: f"{path}.weight" if leaf in PARTS else memory

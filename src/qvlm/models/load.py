@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def load_model(
     *,
     adapter: str = "auto",
     trust_remote_code: bool = False,
-    compressed: bool = False,
+    compressed: Mapping[str, Any] | None = None,
     streamed: bool = False,
 ) -> LoadedModel:
     """Loads a model and its processor; fused experts become linears.
@@ -60,7 +61,8 @@ def load_model(
         name: `pico-llava`, `smol-llava`, a directory or a hub id.
         adapter: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
-        compressed: let in what compressed-tensors quantized, which Transformers then simulates.
+        compressed: let in what compressed-tensors quantized, which Transformers then simulates by
+            this `quantization_config`.
         streamed: leave the layers on disk until they are used, see `models.streamed`.
 
     Raises:
@@ -70,12 +72,12 @@ def load_model(
     """
     source = resolve(name)
     register_architectures()
-    known = adapter_for(_model_type(source, trust_remote_code, compressed), adapter)
+    known = adapter_for(_model_type(source, trust_remote_code, compressed is not None), adapter)
     if streamed:
         skeleton = _skeleton(source, trust_remote_code)
         model = stream_model(directory_of(source), skeleton, known)
     else:
-        model = _read_weights(source, trust_remote_code)
+        model = _read_weights(source, trust_remote_code, compressed)
         split_experts(model)
         check_finite(model)
     processor = read_processor(source, trust_remote_code)
@@ -169,15 +171,21 @@ def _model_type(source: str | Path, trust_remote_code: bool, compressed: bool) -
     return str(config.model_type)
 
 
-def _read_weights(source: str | Path, trust_remote_code: bool) -> nn.Module:
+def _read_weights(
+    source: str | Path, trust_remote_code: bool, compressed: Mapping[str, Any] | None
+) -> nn.Module:
     from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        if compressed is not None:
+            config.quantization_config = dict(compressed)
         # Missing weights are an error below; what else it logs here is about tensor parallelism.
         with quiet_transformers():
             model, info = AutoModelForImageTextToText.from_pretrained(
                 source,
+                config=config,
                 dtype="auto",
                 use_safetensors=True,
                 output_loading_info=True,

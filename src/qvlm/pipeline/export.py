@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -12,14 +14,16 @@ from qvlm import __version__
 from qvlm.artefacts.checkpoint import CheckpointIndex
 from qvlm.artefacts.exported import FORMATS, REPORT_NAME, STANDARD, Exported
 from qvlm.artefacts.result import Result
+from qvlm.artefacts.scores import Scores
 from qvlm.artefacts.store import atomic_directory, read_json, write_json
-from qvlm.errors import ExportError, nearest
+from qvlm.errors import ExportError, QvlmError, nearest
 from qvlm.export import servers
 from qvlm.export.standard.card import model_card
 from qvlm.export.standard.checkpoint import write_standard
 from qvlm.export.standard.scheme import scheme_of
 from qvlm.export.standard.shards import MAX_SHARD_BYTES
 from qvlm.export.stored import from_index
+from qvlm.pipeline.evaluate import fingerprint
 from qvlm.pipeline.quantize import quantize
 from qvlm.runtime.load import is_quantized, read_index
 from qvlm.schemes import Recipe
@@ -35,6 +39,7 @@ def export(
     *,
     max_shard_bytes: int = MAX_SHARD_BYTES,
     allow_different: bool = False,
+    scores: Sequence[str | Path] = (),
     overwrite: bool = False,
 ) -> Exported:
     """Writes a run as a checkpoint that Transformers and vLLM read; the run stays as it is.
@@ -45,11 +50,13 @@ def export(
         format: `compressed-tensors`.
         max_shard_bytes: most bytes of tensors in a file.
         allow_different: write also what vLLM would compute differently without saying so.
+        scores: files of `evaluate`, of the run, of this export or of the model in full precision:
+            they go into the model card.
         overwrite: replace an existing output.
 
     Raises:
         ExportError: the format is unknown, or cannot say what the run holds.
-        QvlmError: the run is damaged, or the output cannot be written.
+        QvlmError: the run is damaged, the output cannot be written, or scores are of another model.
     """
     check_format(format)
     source = Path(run)
@@ -76,9 +83,35 @@ def export(
         sizes = result.sizes.model_copy(update={"checkpoint_bytes": written})
         write_json(work / "result.json", result.model_copy(update={"sizes": sizes}))
         write_json(work / REPORT_NAME, report)
-        card = model_card(report, result, index)
+        card = model_card(report, result, index, _scores(scores, source, work, result.model))
         (work / "README.md").write_text(card, encoding="utf-8")
     return report
+
+
+def _scores(
+    files: Sequence[str | Path], run: Path, exported: Path, source: str
+) -> dict[str, Scores]:
+    """What was scored -> scores, told apart by the fingerprint of the weights."""
+    if not files:
+        return {}
+    known = {
+        fingerprint(exported, "integer"): "this checkpoint, in Transformers",
+        fingerprint(run, "simulated"): "the run that it was made from, simulated",
+        fingerprint(run, "integer"): "the run that it was made from, in qvlm's runtime",
+    }
+    # Where the model is gone, its scores cannot be told from others'.
+    with suppress(QvlmError):
+        known[fingerprint(source, "integer")] = "full precision"
+    found = {}
+    for file in files:
+        scores = read_json(Path(file), Scores)
+        if scores.model not in known:
+            raise ExportError(
+                f"scores '{file}' are of another model: evaluate '{run}', its export, or '{source}'"
+            )
+        blank = ", grey images" if scores.blank_images else ""
+        found[f"{known[scores.model]}{blank}"] = scores
+    return found
 
 
 def quantize_and_export(

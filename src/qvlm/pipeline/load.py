@@ -68,7 +68,7 @@ def load(
         model,
         adapter=adapter,
         trust_remote_code=trust_remote_code,
-        compressed=standard is not None,
+        compressed=None if standard is None else standard.in_memory,
     )
     if standard is not None:
         recorded: Any = loaded.model

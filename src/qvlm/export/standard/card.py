@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from qvlm.artefacts.checkpoint import CheckpointIndex, QuantizedLayer
 from qvlm.artefacts.exported import Exported
 from qvlm.artefacts.result import Result
+from qvlm.artefacts.scores import OVERALL, ColumnScore, Scores
 
 
-def model_card(report: Exported, result: Result, index: CheckpointIndex) -> str:
-    """Returns Markdown: what was quantized and how, what was not, how to serve it."""
+def model_card(
+    report: Exported,
+    result: Result,
+    index: CheckpointIndex,
+    scores: Mapping[str, Scores] | None = None,
+) -> str:
+    """Returns Markdown: what was quantized and how, what was not, what it scores, how to serve it.
+
+    Args:
+        report: of the export.
+        result: of the run.
+        index: of the run.
+        scores: what was scored -> its scores.
+    """
     about = result.recipe.get("description") or "no description"
     rows = Counter((layer.tower, _scheme(layer)) for layer in index.layers)
     kept = [f"- {count} linears: {reason}" for reason, count in report.kept.items()]
@@ -38,7 +52,7 @@ def model_card(report: Exported, result: Result, index: CheckpointIndex) -> str:
         f"{sizes.float32_bytes / 1e6:.1f} MB in float32.",
         *_moved(report),
         "",
-        "No accuracy has been measured on this checkpoint: `qvlm evaluate DIRECTORY` does.",
+        *_scores(scores or {}),
         "",
         "## Use",
         "",
@@ -52,6 +66,36 @@ def model_card(report: Exported, result: Result, index: CheckpointIndex) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _scores(scores: Mapping[str, Scores]) -> list[str]:
+    """A table per set of questions."""
+    if not scores:
+        return ["No accuracy has been measured on this checkpoint: `qvlm evaluate DIRECTORY` does."]
+    lines = ["## Scores", ""]
+    for data in dict.fromkeys(one.data_sha for one in scores.values()):
+        rows = {label: one for label, one in scores.items() if one.data_sha == data}
+        first = next(iter(rows.values()))
+        names = [*(name for name in first.columns if name != OVERALL), OVERALL]
+        lines += [
+            f"{first.task}, {first.split}: {first.total} questions, greedy; accuracy in % with "
+            f"half the 95 % Wilson interval ({first.policy}).",
+            "",
+            f"| | {' | '.join(names)} |",
+            f"|---{'|---' * len(names)}|",
+            *(
+                f"| {label} | {' | '.join(_accuracy(one.columns.get(name)) for name in names)} |"
+                for label, one in rows.items()
+            ),
+            "",
+        ]
+    return lines[:-1]
+
+
+def _accuracy(column: ColumnScore | None) -> str:
+    if column is None or column.accuracy is None or column.low is None or column.high is None:
+        return "none"
+    return f"{column.accuracy:.1f} ± {(column.high - column.low) / 2:.1f}"
 
 
 def _scheme(layer: QuantizedLayer) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 
 from qvlm.artefacts.exported import STANDARD
 from qvlm.errors import ArtefactError
+from qvlm.export.standard.entries import in_memory
 from qvlm.export.standard.files import Held, held_tensors
 from qvlm.export.standard.layers import stored_layer
 from qvlm.export.standard.patterns import root_of
@@ -32,8 +33,10 @@ class StandardCheckpoint:
 
     Attributes:
         directory: where it is.
-        config: its `quantization_config`, as the library reads it.
+        config: its `quantization_config`, as the library reads it, by names in memory.
         raw: the same as written.
+        in_memory: the same with names of the files replaced by those that Transformers knows.
+        misnamed: the entries that were replaced: Transformers alone would not understand them.
         layers: quantized linears.
         kept: module paths of the other linears.
         tensors: name in the files -> tensor.
@@ -44,11 +47,13 @@ class StandardCheckpoint:
     directory: Path
     config: Any
     raw: Mapping[str, Any]
+    in_memory: Mapping[str, Any]
+    misnamed: tuple[str, ...]
     layers: tuple[StoredLayer, ...]
     kept: tuple[str, ...]
     tensors: Mapping[str, Held]
     names: Mapping[str, str]
-    model: nn.Module
+    model: Any
 
 
 def is_standard(directory: Path) -> bool:
@@ -66,10 +71,13 @@ def read_standard(directory: Path) -> StandardCheckpoint:
     raw = _raw_config(directory)
     if raw is None:
         raise ArtefactError(f"'{directory}' is no {STANDARD} checkpoint")
-    config = _parsed(directory, raw)
+    _parsed(directory, raw)
     tensors = held_tensors(directory)
     model = empty_model(directory)
     names = _names(model, tensors)
+    linears = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    renamed, misnamed = in_memory(raw, linears, names)
+    config = _parsed(directory, renamed)
     schemes = _schemes(model, config)
     if not schemes:
         raise ArtefactError(f"the targets in '{directory / 'config.json'}' match no linear layer")
@@ -84,10 +92,20 @@ def read_standard(directory: Path) -> StandardCheckpoint:
         form = scheme.format or config.format
         form = str(getattr(form, "value", form))
         layers.append(stored_layer(path, root_of(path), size, scheme, form, by_path.get(path, {})))
-    linears = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
     kept = tuple(sorted(linears - schemes.keys()))
     _check_kept(kept, by_path)
-    return StandardCheckpoint(directory, config, raw, tuple(layers), kept, tensors, names, model)
+    return StandardCheckpoint(
+        directory=directory,
+        config=config,
+        raw=raw,
+        in_memory=renamed,
+        misnamed=misnamed,
+        layers=tuple(layers),
+        kept=kept,
+        tensors=tensors,
+        names=names,
+        model=model,
+    )
 
 
 def _raw_config(directory: Path) -> dict[str, Any] | None:
