@@ -1,24 +1,31 @@
-"""How fast questions are asked and answers are scored; writes `results.json`.
+"""How fast questions are asked and answers are scored; writes its part of `results.json`.
 
-1. All test questions of PicoScience on pico-llava in full precision: in batches, and one by one.
-   One by one is timed on a seeded part, since it costs the same for every question; the answers of
-   that part have to be the same.
-2. Scorers on made-up answers: letters, and VQA accuracy with the answers that people give most
+1. `generation`: all test questions of PicoScience on pico-llava in full precision, in batches and
+   one by one, by one process or by several that share the cores. One by one is timed on a seeded
+   part, since it costs the same for every question; the answers of that part have to be the same.
+2. `scorers`, on made-up answers: letters, and VQA accuracy with the answers that people give most
    (drawn with the frequencies of a Zipf law) and with answers that all differ.
 
-Usage: python benchmarks/evaluation/run.py [--batch-size 64] [--alone 200]
+Each part takes less than two minutes, so that a busy machine can be kept quiet for it.
+
+Usage: python benchmarks/evaluation/run.py --part scorers
+       python benchmarks/evaluation/run.py --part generation [--processes 2] [--batch-size 32]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import qvlm
 from qvlm import machine
@@ -26,6 +33,7 @@ from qvlm.data import Sample, choose, open_source
 from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation.ask import batches_of
 from qvlm.evaluation.score import judge
+from qvlm.evaluation.shards import Shard
 from qvlm.evaluation.tasks import load_task
 from qvlm.evaluation.vqa_text import normalised, processed
 
@@ -34,31 +42,52 @@ SCORED = 200_000
 SEED = 0
 
 
-def asked(generator: HuggingFaceGenerator, samples: Sequence[Sample], size: int) -> dict[str, Any]:
-    """Asks all samples in batches of similar length."""
-    texts: dict[str, str] = {}
-    start = time.perf_counter()
-    for batch in batches_of(samples, size):
-        texts.update(zip((s.key for s in batch), generator.generate(batch), strict=True))
-    seconds = time.perf_counter() - start
+def asked(rank: int, processes: int, samples: list[Sample], size: int, start: Any) -> Any:
+    """One process's share of the batches, after a warm-up: answers and seconds."""
+    if processes > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    model, processor = qvlm.load("pico-llava")
+    generator = HuggingFaceGenerator(model, processor)
+    batches = list(batches_of(samples, size))
+    mine = Shard(rank, processes).share(batches)
+    generator.generate(mine[-1])
+    start.wait()
+    begin = time.perf_counter()
+    texts = dict(
+        pair
+        for batch, answers in zip(mine, generator.generate_each(mine), strict=True)
+        for pair in zip((sample.key for sample in batch), answers, strict=True)
+    )
+    return texts, time.perf_counter() - begin
+
+
+def timed(samples: list[Sample], size: int, processes: int) -> dict[str, Any]:
+    """All samples asked by some processes at once; the slowest decides."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(processes, context) as pool:
+        start = manager.Barrier(processes)
+        works = [
+            pool.submit(asked, rank, processes, samples, size, start) for rank in range(processes)
+        ]
+        done = [work.result() for work in works]
+    seconds = max(second for _, second in done)
+    texts = {key: text for answers, _ in done for key, text in answers.items()}
     return {"texts": texts, "seconds": seconds, "per_second": len(samples) / seconds}
 
 
-def generation(batch_size: int, alone: int) -> dict[str, Any]:
-    model, processor = qvlm.load("pico-llava")
-    generator = HuggingFaceGenerator(model, processor)
+def generation(batch_size: int, alone: int, processes: int) -> dict[str, Any]:
     samples = open_source("picoscience", "test")
-    asked(generator, choose(samples, batch_size, SEED), batch_size)  # warm-up
-    together = asked(generator, samples, batch_size)
     part = choose(samples, alone, SEED)
-    single = asked(generator, part, 1)
+    single = timed(part, 1, processes)
+    together = timed(samples, batch_size, processes)
     differing = [s.key for s in part if single["texts"][s.key] != together["texts"][s.key]]
     marks = judge(samples, together["texts"], load_task("picoscience").load_scorer())
     return {
         "model": "pico-llava, full precision",
+        "processes": processes,
+        "threads_per_process": max(1, torch.get_num_threads() // processes),
         "questions": len(samples),
         "batch_size": batch_size,
-        "max_new_tokens": generator.settings.max_new_tokens,
         "accuracy": 100 * sum(mark or 0 for mark in marks.values()) / len(marks),
         "seconds": together["seconds"],
         "questions_per_second": together["per_second"],
@@ -125,18 +154,23 @@ def scorers() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--alone", type=int, default=200)
-    parser.add_argument("--only", choices=["generation", "scorers"])
+    parser.add_argument("--part", choices=["scorers", "generation"], required=True)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path, default=HERE / "results.json")
     arguments = parser.parse_args()
-    record: dict[str, Any] = {"machine": machine.description(), "versions": machine.versions()}
-    if arguments.only != "generation":
-        record["scorers"] = scorers()
-    if arguments.only != "scorers":
-        record["generation"] = generation(arguments.batch_size, arguments.alone)
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps({key: record[key] for key in record if key != "versions"}, indent=2))
+    part, result = "scorers", {}
+    if arguments.part == "scorers":
+        result = scorers()
+    else:
+        part = f"generation, {arguments.processes} processes"
+        result = generation(arguments.batch_size, arguments.alone, arguments.processes)
+    output = arguments.output
+    record = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    record |= {"machine": machine.description(), "versions": machine.versions(), part: result}
+    output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,24 @@ def test_a_missing_image_names_the_sample(samples: list[Sample], pair: tuple[Any
     generator = HuggingFaceGenerator(model, processor, max_pixels=100)
     with pytest.raises(ImageError, match=r"sample test/1: image .* more than the cap of 100"):
         generator.generate(samples)
+
+
+def test_batches_in_turn_are_answered_as_each_alone(
+    samples: list[Sample], pair: tuple[Any, Any]
+) -> None:
+    generator = HuggingFaceGenerator(*pair)
+    batches = [samples[:2], samples[2:3], samples[3:]]
+    assert list(generator.generate_each(batches)) == [generator.generate(b) for b in batches]
+
+
+def test_a_bad_image_costs_no_answer_before_it(
+    samples: list[Sample], pair: tuple[Any, Any], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with_image = [s for s in samples if s.image is not None]
+    batches = [with_image[:1], with_image[1:2], [replace(with_image[2], image=broken)]]
+    answers = HuggingFaceGenerator(*pair).generate_each(batches)
+    assert len(next(answers)) == len(next(answers)) == 1
+    with pytest.raises(ImageError, match="not an image of a known format"):
+        next(answers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from qvlm.artefacts.scores import GenerationSettings
 from qvlm.data import Sample
@@ -15,6 +15,12 @@ class Scripted:
         self.settings = GenerationSettings(max_new_tokens=max_new_tokens)
         self.batches: list[list[str]] = []
         self._stop_after = stop_after
+
+    def generate_each(self, batches: Iterable[Sequence[Sample]]) -> Iterator[list[str]]:
+        return map(self.generate, batches)
+
+    def weigh_each(self, batches: Iterable[Sequence[Sample]]) -> Iterator[list[dict[str, float]]]:
+        return map(self.weigh, batches)
 
     def generate(self, samples: Sequence[Sample]) -> list[str]:
         if len(self.batches) == self._stop_after:

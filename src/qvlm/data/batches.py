@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from qvlm.artefacts.calibration import IGNORED, IMAGE, PADDING, TEXT, Batch
-from qvlm.data.encode import Encoded, encode, image_id
+from qvlm.data.encode import Encoded, encode, encode_prompts, image_id
 from qvlm.data.sample import Sample
 from qvlm.data.wordings import answer_text
 from qvlm.errors import DataError
@@ -81,7 +81,7 @@ def prompt_inputs(
         ImageError: an image cannot be used.
     """
     _check_alike(samples)
-    encoded = [encode(sample, processor, max_pixels, blank=blank_images) for sample in samples]
+    encoded = encode_prompts(samples, processor, max_pixels, blank=blank_images)
     return join_prompts(encoded, processor)
 
 

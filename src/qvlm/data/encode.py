@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,10 @@ import torch
 from qvlm.data.prompts import PLACEHOLDER, render, teacher_forced
 from qvlm.data.sample import ImageSource, Sample
 from qvlm.errors import DataError
+
+ONE_ROW_PER_IMAGE = ("LlavaProcessor",)
+"""Processors that give `pixel_values` with one row per image and nothing that depends on the other
+prompts of a call; `tests/data/test_encode_prompts.py` tests it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,48 @@ def encode(
     return Encoded(tokens, extras, length_of_answer)
 
 
+def encode_prompts(
+    samples: Sequence[Sample], processor: Any, max_pixels: int, *, blank: bool = False
+) -> list[Encoded]:
+    """Returns what `encode` makes of every prompt, in one call of the processor where it can.
+
+    The output of `ONE_ROW_PER_IMAGE` can be taken apart again.
+
+    A call costs half a millisecond of checks, whatever is in it.
+
+    Args:
+        samples: all with images or all without.
+        processor: a Hugging Face processor.
+        max_pixels: cap for one image.
+        blank: put a mid-grey image in place of every image.
+
+    Raises:
+        DataError, ImageError: as in `encode`.
+    """
+    if type(processor).__name__ not in ONE_ROW_PER_IMAGE or len(samples) == 1:
+        return [encode(sample, processor, max_pixels, blank=blank) for sample in samples]
+    texts = [render(sample, processor) for sample in samples]
+    images = [
+        [_load_image(sample, image, max_pixels, blank) for image in sample.images]
+        for sample in samples
+    ]
+    shown = [image for several in images for image in several]
+    try:
+        # One template, so that all of them begin alike.
+        special = not _has_begin(texts[0], processor.tokenizer)
+        output = processor(text=texts, images=shown or None, add_special_tokens=special)
+    except (ValueError, TypeError):  # one by one says which sample it is
+        return [encode(sample, processor, max_pixels, blank=blank) for sample in samples]
+    rows = iter(output.pop("pixel_values", ()))
+    result = []
+    for index, several in enumerate(images):
+        tokens = {name: torch.tensor(values[index]) for name, values in output.items()}
+        _check_images(tokens, processor, f"sample {samples[index].key}", len(several))
+        pixels = [torch.as_tensor(next(rows)) for _ in several]
+        result.append(Encoded(tokens, {"pixel_values": torch.stack(pixels)} if pixels else {}, 0))
+    return result
+
+
 def encode_text(text: str, images: list[Any], processor: Any, named: str) -> Encoded:
     """Encodes a prompt that is laid out already, with its decoded images.
 
@@ -118,13 +164,19 @@ def _process(
     tensors = {name: value for name, value in output.items() if name != "labels"}
     tokens = {k: v[0] for k, v in tensors.items() if v.shape[:2] == (1, length)}
     extras = {k: v for k, v in tensors.items() if k not in tokens}
+    _check_images(tokens, processor, named, images)
+    return tokens, extras
+
+
+def _check_images(
+    tokens: Mapping[str, torch.Tensor], processor: Any, named: str, images: int
+) -> None:
     count = image_tokens(tokens, processor)
     if (count > 0) != bool(images):
         raise DataError(
             f"{named}: the processor made {count} image tokens for {images} images: "
             "check the processor's files"
         )
-    return tokens, extras
 
 
 def _knows_suffixes(processor: Any) -> bool:

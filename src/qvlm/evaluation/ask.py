@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from qvlm.errors import ArtefactError, OutputError
 from qvlm.evaluation.answers import AnswersFile, Fingerprint, read_answers
 from qvlm.evaluation.shards import Shard, merge_parts
 
-Ask = Callable[[Sequence[Sample]], list[str]]
+Ask = Callable[[Iterable[Sequence[Sample]]], Iterator[list[str]]]
 Told = Callable[[Mapping[str, str], int], None]
 """Gets the answers that are new, and how many this process will have in the end."""
 
@@ -26,7 +26,8 @@ class Asked:
     Attributes:
         texts: key -> answer.
         resumed: how many answers came from the file.
-        seconds: spent in the model by this process.
+        seconds: this process waited for answers: the model's time, and reading and encoding where
+            that was not done meanwhile.
     """
 
     texts: dict[str, str]
@@ -46,7 +47,7 @@ def ask_all(
     """Returns the answers to all samples, whichever process asked.
 
     Args:
-        ask: answers one batch.
+        ask: answers batches in turn; it may work ahead.
         samples: distinct.
         batch_size: most samples in a batch.
         path: file of the answers; None keeps them in memory.
@@ -72,16 +73,15 @@ def ask_all(
         kept = None
         if path is not None:
             kept = stack.enter_context(AnswersFile(shard.file(path), fingerprint))
-        for batch in mine:
-            missing = [sample for sample in batch if sample.key not in texts]
-            if not missing:
-                continue
-            # The whole batch is asked again, so that a resumed run computes what an
-            # undisturbed one does, to the bit.
+        # A batch is asked whole even where some of its answers are known, so that a resumed run
+        # computes what an undisturbed one does, to the bit.
+        open_ones = [batch for batch in mine if any(s.key not in texts for s in batch)]
+        answers = ask(open_ones)
+        for batch in open_ones:
             begin = time.perf_counter()
-            given = dict(zip((s.key for s in batch), ask(batch), strict=True))
+            given = dict(zip((s.key for s in batch), next(answers), strict=True))
             seconds += time.perf_counter() - begin
-            new = {sample.key: given[sample.key] for sample in missing}
+            new = {key: text for key, text in given.items() if key not in texts}
             if kept is not None:
                 kept.append(new.items())
             texts.update(new)

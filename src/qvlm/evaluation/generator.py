@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from qvlm.artefacts.scores import GenerationSettings
 from qvlm.data.prompts import conversation_text
 from qvlm.data.sample import Sample
 from qvlm.errors import DataError
+from qvlm.evaluation.ahead import one_ahead
 
 Outcome = TypeVar("Outcome")
+Batches = Iterable[Sequence[Sample]]
 MAX_PIXELS = 40_000_000
 
 
@@ -21,18 +24,27 @@ class Generator(Protocol):
     def settings(self) -> GenerationSettings:
         """What decides the answers besides the model."""
 
-    def generate(self, samples: Sequence[Sample]) -> list[str]:
-        """Returns the answer to every sample, in the same order."""
+    def generate_each(self, batches: Batches) -> Iterator[list[str]]:
+        """Yields, batch by batch, the answer to every sample in the same order."""
 
-    def weigh(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
-        """Returns the log-probability per token of every choice of every sample."""
+    def weigh_each(self, batches: Batches) -> Iterator[list[dict[str, float]]]:
+        """Yields, batch by batch, the log-probability per token of every choice of every sample."""
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Samples of one batch that all have images, or none; their places in it; their tensors."""
+
+    rows: list[int]
+    samples: list[Sample]
+    encoded: Any
 
 
 class HuggingFaceGenerator:
     """Greedy decoding with a transformers model on the device where it is.
 
     Samples with and without an image are run apart, since a text-only batch has no
-    `pixel_values`.
+    `pixel_values`. Of several batches the next is read and encoded while the model answers.
     """
 
     def __init__(
@@ -62,7 +74,12 @@ class HuggingFaceGenerator:
             DataError: a sample does not fit the processor, or its prompt the model's positions.
             ImageError: an image cannot be used.
         """
-        return _by_modality(samples, self._generate_alike)
+        return _in_order(self._prompts(samples), self._generate_alike)
+
+    def generate_each(self, batches: Batches) -> Iterator[list[str]]:
+        """Yields what `generate` returns for each batch."""
+        for groups in one_ahead(self._prompts, batches):
+            yield _in_order(groups, self._generate_alike)
 
     def weigh(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
         """Returns choice -> mean log-probability of its tokens, for every sample.
@@ -72,53 +89,64 @@ class HuggingFaceGenerator:
                 the samples of a batch differ in their choices.
             ImageError: an image cannot be used.
         """
+        return _in_order(self._options(samples), self._weigh_alike)
+
+    def weigh_each(self, batches: Batches) -> Iterator[list[dict[str, float]]]:
+        """Yields what `weigh` returns for each batch."""
+        for groups in one_ahead(self._options, batches):
+            yield _in_order(groups, self._weigh_alike)
+
+    def _prompts(self, samples: Sequence[Sample]) -> list[_Alike]:
+        from qvlm.data.batches import prompt_inputs
+
+        return _by_modality(
+            samples, lambda alike: prompt_inputs(alike, self._processor, **self._reading())
+        )
+
+    def _options(self, samples: Sequence[Sample]) -> list[_Alike]:
+        from qvlm.data.batches import option_batch
+
         if len({sample.choices for sample in samples}) > 1:
             raise DataError("samples that are weighed together need the same choices")
-        return _by_modality(samples, self._weigh_alike)
+        return _by_modality(
+            samples,
+            lambda alike: option_batch(alike, alike[0].choices, self._processor, **self._reading()),
+        )
 
-    def _generate_alike(self, samples: Sequence[Sample]) -> list[str]:
+    def _reading(self) -> dict[str, Any]:
+        settings = self._settings
+        cap = settings.max_pixels or MAX_PIXELS
+        return {"max_pixels": cap, "blank_images": settings.blank_images}
+
+    def _generate_alike(self, alike: _Alike) -> list[str]:
         import torch
 
-        from qvlm.data.batches import prompt_inputs
         from qvlm.models.decoding import decoding
 
-        inputs = prompt_inputs(
-            samples,
-            self._processor,
-            max_pixels=self._settings.max_pixels or MAX_PIXELS,
-            blank_images=self._settings.blank_images,
-        )
-        length = inputs["input_ids"].shape[1]
-        self._check_length(samples, length + self._settings.max_new_tokens)
+        length = alike.encoded["input_ids"].shape[1]
+        self._check_length(alike.samples, length + self._settings.max_new_tokens)
         settings = decoding(self._model, self._processor, self._settings.max_new_tokens)
+        inputs = self._placed(alike.encoded)
         with torch.no_grad():
-            output = self._model.generate(**self._placed(inputs), generation_config=settings)
+            output = self._model.generate(**inputs, generation_config=settings)
         new = output[:, length:]
         texts: list[str] = self._processor.tokenizer.batch_decode(new, skip_special_tokens=True)
         return texts
 
-    def _weigh_alike(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
+    def _weigh_alike(self, alike: _Alike) -> list[dict[str, float]]:
         import torch
 
         from qvlm.artefacts.calibration import IGNORED
-        from qvlm.data.batches import option_batch
 
-        options = samples[0].choices
-        batch = option_batch(
-            samples,
-            options,
-            self._processor,
-            max_pixels=self._settings.max_pixels or MAX_PIXELS,
-            blank_images=self._settings.blank_images,
-        )
-        self._check_length(samples, batch.labels.shape[1])
+        batch, options = alike.encoded, alike.samples[0].choices
+        self._check_length(alike.samples, batch.labels.shape[1])
         with torch.no_grad():
             logits = self._model(**self._placed(batch.inputs)).logits[:, :-1].float().cpu()
         labels = batch.labels[:, 1:]
         counts = labels != IGNORED
         tokens = labels.clamp(min=0)[..., None]
         chosen = logits.log_softmax(dim=-1).gather(-1, tokens)[..., 0] * counts
-        means = (chosen.sum(dim=1) / counts.sum(dim=1)).view(len(samples), len(options)).tolist()
+        means = (chosen.sum(dim=1) / counts.sum(dim=1)).view(-1, len(options)).tolist()
         return [dict(zip(options, row, strict=True)) for row in means]
 
     def _placed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,13 +166,20 @@ class HuggingFaceGenerator:
             )
 
 
-def _by_modality(
-    samples: Sequence[Sample], ask: Callable[[Sequence[Sample]], list[Outcome]]
-) -> list[Outcome]:
-    """Asks samples with and without images apart; outcomes in the order of `samples`."""
-    outcomes: dict[int, Outcome] = {}
+def _by_modality(samples: Sequence[Sample], encode: Callable[[list[Sample]], Any]) -> list[_Alike]:
+    """Encodes samples with and without images apart."""
+    groups = []
     for with_image in (True, False):
         rows = [i for i, sample in enumerate(samples) if bool(sample.images) == with_image]
         if rows:
-            outcomes.update(zip(rows, ask([samples[i] for i in rows]), strict=True))
-    return [outcomes[i] for i in range(len(samples))]
+            alike = [samples[i] for i in rows]
+            groups.append(_Alike(rows, alike, encode(alike)))
+    return groups
+
+
+def _in_order(groups: Sequence[_Alike], ask: Callable[[_Alike], list[Outcome]]) -> list[Outcome]:
+    """Returns the outcomes of all groups in the order of their batch."""
+    outcomes: dict[int, Outcome] = {}
+    for group in groups:
+        outcomes.update(zip(group.rows, ask(group), strict=True))
+    return [outcomes[row] for row in sorted(outcomes)]

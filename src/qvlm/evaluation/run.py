@@ -182,8 +182,10 @@ def _check_outputs(
 
 def _asker(generator: Generator, spec: Task) -> Ask:
     if spec.mode == "generate":
-        return generator.generate
-    return lambda samples: [write_options(weights) for weights in generator.weigh(samples)]
+        return generator.generate_each
+    return lambda batches: (
+        [write_options(weights) for weights in batch] for batch in generator.weigh_each(batches)
+    )
 
 
 def _chosen(

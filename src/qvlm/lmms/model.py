@@ -70,8 +70,9 @@ class Qvlm(lmms):  # type: ignore[misc]  # lmms-eval has no types
         for length, indices in groups.items():
             generator = HuggingFaceGenerator(self._model, self._processor, max_new_tokens=length)
             samples = [self._sample(index, requests[index].args) for index in indices]
-            for batch in batches_of(samples, self._batch_size):
-                for sample, text in zip(batch, generator.generate(batch), strict=True):
+            batches = list(batches_of(samples, self._batch_size))
+            for batch, texts in zip(batches, generator.generate_each(batches), strict=True):
+                for sample, text in zip(batch, texts, strict=True):
                     index = int(sample.id)
                     context, settings = requests[index].args[:2]
                     answers[index] = _cut(text, settings.get("until"))
