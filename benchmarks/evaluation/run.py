@@ -35,7 +35,6 @@ from qvlm.evaluation.ask import batches_of
 from qvlm.evaluation.score import judge
 from qvlm.evaluation.shards import Shard
 from qvlm.evaluation.tasks import load_task
-from qvlm.evaluation.vqa_text import normalised, processed
 
 HERE = Path(__file__).resolve().parent
 SCORED = 200_000
@@ -115,8 +114,6 @@ def references(draw: Callable[[], str], rng: random.Random) -> tuple[str, ...]:
 
 def scoring(task: str, samples: list[Sample], texts: list[str]) -> dict[str, Any]:
     answers = {sample.key: text for sample, text in zip(samples, texts, strict=True)}
-    normalised.cache_clear()
-    processed.cache_clear()
     scorer = load_task(task).load_scorer()
     start = time.perf_counter()
     judge(samples, answers, scorer)

@@ -15,6 +15,7 @@ by `raw`, "Yes" is wrong where ten people said "yes".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -33,11 +34,13 @@ def vqa_accuracy(answer: str, references: Sequence[str], rule: str) -> float:
         rule: `challenge`, `raw` or `lmms-eval`.
     """
     given = processed(answer) if rule == "challenge" else one_line(answer)
-    people = tuple(one_line(text) for text in references)
-    if rule == "lmms-eval" or len(set(people)) > 1:
+    people = Counter(map(one_line, references))
+    if rule == "lmms-eval" or len(people) > 1:
         given = normalised(given)
-        people = tuple(normalised(text) for text in people)
-    return share_that_agrees(people.count(given), len(people))
+        matches = sum(count for text, count in people.items() if normalised(text) == given)
+    else:
+        matches = people[given]
+    return share_that_agrees(matches, len(references))
 
 
 @lru_cache

@@ -22,6 +22,7 @@ import re
 from functools import lru_cache
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_SIGNS = frozenset(PUNCTUATION)
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"\.(?!\d)")
 _MOST_PERIODS = 32
@@ -71,7 +72,6 @@ def normalised(text: str) -> str:
     return plain_words(strip_punctuation(text))
 
 
-@lru_cache(maxsize=1 << 16)
 def processed(text: str) -> str:
     """Returns an answer as the challenge's answer processor hands it in."""
     lowered = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
@@ -80,10 +80,11 @@ def processed(text: str) -> str:
 
 def strip_punctuation(text: str) -> str:
     """Returns the text with signs dropped or made blanks, and periods dropped."""
-    drops_all = _COMMA_IN_NUMBER.search(text) is not None
     result = text
-    for sign in PUNCTUATION:
-        if sign in text:
+    signs = _SIGNS.intersection(text)
+    if signs:
+        drops_all = "," in signs and _COMMA_IN_NUMBER.search(text) is not None
+        for sign in signs:
             drops = drops_all or f"{sign} " in text or f" {sign}" in text
             result = result.replace(sign, "" if drops else " ")
     return _PERIOD.sub("", result, count=_MOST_PERIODS) if "." in result else result
