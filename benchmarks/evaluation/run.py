@@ -25,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 import qvlm
@@ -51,13 +52,20 @@ def asked(rank: int, processes: int, samples: list[Sample], size: int, start: An
     mine = Shard(rank, processes).share(batches)
     generator.generate(mine[-1])
     start.wait()
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), (busy(), time.process_time())
     texts = dict(
         pair
         for batch, answers in zip(mine, generator.generate_each(mine), strict=True)
         for pair in zip((sample.key for sample in batch), answers, strict=True)
     )
-    return texts, time.perf_counter() - begin
+    seconds = time.perf_counter() - begin
+    return texts, seconds, busy() - before[0], time.process_time() - before[1]
+
+
+def busy() -> float:
+    """Seconds in which the machine's processors did anything, since it started."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
 
 
 def timed(samples: list[Sample], size: int, processes: int) -> dict[str, Any]:
@@ -69,9 +77,16 @@ def timed(samples: list[Sample], size: int, processes: int) -> dict[str, Any]:
             pool.submit(asked, rank, processes, samples, size, start) for rank in range(processes)
         ]
         done = [work.result() for work in works]
-    seconds = max(second for _, second in done)
-    texts = {key: text for answers, _ in done for key, text in answers.items()}
-    return {"texts": texts, "seconds": seconds, "per_second": len(samples) / seconds}
+    seconds = max(second for _, second, _, _ in done)
+    texts = {key: text for answers, *_ in done for key, text in answers.items()}
+    # Threads that wait for each other lose far more to a busy neighbour than its share.
+    others = max(machine for _, _, machine, _ in done) - sum(own for *_, own in done)
+    return {
+        "texts": texts,
+        "seconds": seconds,
+        "per_second": len(samples) / seconds,
+        "others": max(0.0, others) / seconds,
+    }
 
 
 def generation(batch_size: int, alone: int, processes: int) -> dict[str, Any]:
@@ -94,6 +109,7 @@ def generation(batch_size: int, alone: int, processes: int) -> dict[str, Any]:
         "one_by_one_per_second": single["per_second"],
         "speedup": together["per_second"] / single["per_second"],
         "answers_that_differ": differing,
+        "processors_busy_with_others": max(together["others"], single["others"]),
     }
 
 

@@ -125,6 +125,37 @@ class Scores(ScoredSet):
         return self.settings.generation.blank_images
 
 
+class MeanScore(Frozen):
+    """Accuracy on one subset of a task over several seeds of what is shown first."""
+
+    count: int
+    """Questions."""
+    accuracies: tuple[float, ...]
+    """Of every seed, per cent; empty where the subset is."""
+    mean: float | None
+    """Over the seeds, per cent; None where the subset is empty."""
+    low: float | None
+    """Lower end of the mean's 95 % bootstrap interval over questions, per cent."""
+    high: float | None
+    """Upper end of it."""
+    deviation: float | None
+    """Standard deviation over the seeds, percentage points."""
+
+
+class ShotScores(Frozen):
+    """Outcome of one few-shot evaluation with several seeds."""
+
+    format: Literal[1] = 1
+    runs: tuple[Scores, ...]
+    """One per seed; each names its own."""
+    columns: dict[str, MeanScore]
+    """In the order of the task's table; the last one is `Avg`."""
+    resamples: int
+    """Of the bootstrap."""
+    seed: int
+    """Of the bootstrap."""
+
+
 class FileScores(ScoredSet):
     """Outcome of scoring a file of answers."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,7 +43,13 @@ def evaluate(
         int,
         typer.Option(help="Answered training samples shown before each question.", min=0),
     ] = 0,
-    shot_seed: Annotated[int, typer.Option(help="Seed by which they are drawn.")] = 0,
+    shot_seed: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Seed by which they are drawn [default: 0]. Given several times, every question "
+            "is asked with each, and the mean has an interval; needs --answers."
+        ),
+    ] = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(help="Longest answer [default: the task's or the prompt's].", min=1),
@@ -81,6 +87,9 @@ def evaluate(
 
     qvlm evaluate RUN --data vqav2:/data/VQAv2 --split test-dev --submission vqa.json
 
+    qvlm evaluate RUN --data vizwiz:/data/VizWiz --split val --shots 4 --shot-seed 0
+    --shot-seed 1 --shot-seed 2 --answers shots4.jsonl
+
     torchrun --no-python --nproc-per-node 4 qvlm evaluate RUN --data vizwiz:/data/VizWiz
     --split val --answers vizwiz.jsonl
     """
@@ -88,33 +97,40 @@ def evaluate(
 
     from qvlm import pipeline
     from qvlm.cli.progress import progress_display
-    from qvlm.report import scores_table
+    from qvlm.data import task_of
+    from qvlm.errors import DataError
+    from qvlm.report import scores_table, seeds_table
 
+    seeds = shot_seed or [0]
+    if len(seeds) > 1 and (answers is None or submission is not None):
+        raise DataError("several shot seeds need --answers and take no --submission")
+    options: dict[str, Any] = {
+        "data": data,
+        "split": split,
+        "parser": parser,
+        "prompt": prompt,
+        "only": only,
+        "shots": shots,
+        "max_new_tokens": max_new_tokens,
+        "limit": limit,
+        "batch_size": batch_size,
+        "arithmetic": arithmetic,
+        "allow_fallback": allow_fallback,
+        "adapter": adapter or "auto",
+        "blank_images": blank_images,
+    }
+    written: dict[str, Any] = {"output": output, "overwrite": overwrite}
     with progress_display() as progress:
-        scores = pipeline.evaluate(
-            model,
-            task=task,
-            prompt=prompt,
-            parser=parser,
-            only=only,
-            shots=shots,
-            shot_seed=shot_seed,
-            max_new_tokens=max_new_tokens,
-            data=data,
-            split=split,
-            limit=limit,
-            batch_size=batch_size,
-            answers=answers,
-            output=output,
-            overwrite=overwrite,
-            submission=submission,
-            arithmetic=arithmetic,
-            allow_fallback=allow_fallback,
-            adapter=adapter or "auto",
-            blank_images=blank_images,
-            progress=progress,
-        )
+        options["progress"] = progress
+        if len(seeds) > 1 and answers is not None:
+            asking = pipeline.Asking(model, task or task_of(data), **options)
+            over = pipeline.evaluate_shots(asking, seeds, answers, **written)
+            table, kernels = seeds_table(over), over.runs[0].kernels
+        else:
+            written |= {"answers": answers, "submission": submission, "shot_seed": seeds[0]}
+            scores = pipeline.evaluate(model, task, **options, **written)
+            table, kernels = scores_table({str(model): scores}), scores.kernels
     if pipeline.is_first_process():
-        Console().print(scores_table({str(model): scores}))
-        for kernel, layers in scores.kernels.items():
+        Console().print(table)
+        for kernel, layers in kernels.items():
             typer.echo(f"kernel of {layers} quantized layers: {kernel}")

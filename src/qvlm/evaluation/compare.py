@@ -48,7 +48,7 @@ def paired_difference(
         raise DataError("no sample has a public answer: compare on another split")
     steps = np.array([(after[key] or 0.0) - (before[key] or 0.0) for key in sorted(before)])
     lost, won, count = int((steps < 0).sum()), int((steps > 0).sum()), len(steps)
-    low, high = np.percentile(100 * _bootstrap(steps, resamples, seed), [2.5, 97.5])
+    low, high = np.percentile(100 * bootstrap(steps, resamples, seed), [2.5, 97.5])
     return PairedDifference(
         count=count,
         only_first=lost,
@@ -62,7 +62,7 @@ def paired_difference(
     )
 
 
-def _bootstrap(steps: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+def bootstrap(steps: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Means of samples drawn with replacement, [resamples]."""
     # That is the same as drawing how often each distinct step occurs, of which there are few.
     values, counts = np.unique(steps, return_counts=True)

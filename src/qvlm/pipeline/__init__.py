@@ -5,6 +5,7 @@ The only package that imports every stage.
 
 from qvlm.artefacts.workspace import target_of
 from qvlm.pipeline.analyze import analyze
+from qvlm.pipeline.asking import Asking
 from qvlm.pipeline.bench import FORMS, bench
 from qvlm.pipeline.compare import compare
 from qvlm.pipeline.convert import convert
@@ -16,10 +17,12 @@ from qvlm.pipeline.quantize import default_output, quantize
 from qvlm.pipeline.resume import resume
 from qvlm.pipeline.score import score
 from qvlm.pipeline.serve import open_chat, serve
+from qvlm.pipeline.shots import evaluate_shots
 from qvlm.pipeline.verify import verify
 
 __all__ = [
     "FORMS",
+    "Asking",
     "analyze",
     "bench",
     "check_format",
@@ -28,6 +31,7 @@ __all__ = [
     "default_output",
     "estimate",
     "evaluate",
+    "evaluate_shots",
     "export",
     "is_first_process",
     "load",

@@ -23,7 +23,7 @@ from qvlm.export.standard.checkpoint import write_standard
 from qvlm.export.standard.scheme import scheme_of
 from qvlm.export.standard.shards import MAX_SHARD_BYTES
 from qvlm.export.stored import from_index
-from qvlm.pipeline.evaluate import fingerprint
+from qvlm.pipeline.asking import fingerprint
 from qvlm.pipeline.quantize import quantize
 from qvlm.runtime.load import is_quantized, read_index
 from qvlm.schemes import Recipe

@@ -5,6 +5,7 @@ from qvlm.report.estimate import estimate_table
 from qvlm.report.layout import to_markdown
 from qvlm.report.result import blocks_table, layers_table, summary_table
 from qvlm.report.scores import comparison_table, differences_table, scores_table
+from qvlm.report.seeds import seeds_table
 
 __all__ = [
     "blocks_table",
@@ -15,6 +16,7 @@ __all__ = [
     "layers_table",
     "points_table",
     "scores_table",
+    "seeds_table",
     "summary_table",
     "to_markdown",
 ]
