@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from qvlm.export.standard.experts import paths_on_hub
 from qvlm.export.standard.patterns import matches, patterns_for
-from qvlm.export.standard.vllm_names import misread
+from qvlm.export.standard.vllm_names import KNOWN, misread
 from tiny.llava import tiny_llava
 
 LAYERS = [f"model.language_model.layers.{layer}.mlp.{name}" for layer in range(12)
@@ -59,7 +60,8 @@ def test_lists_that_vllm_reads_otherwise_are_found(ignore, well):
         ] + ["re:.*lm_head"]
     raw = {"config_groups": {"group_0": {"targets": ["Linear"]}}, "ignore": ignore}
     quantized = {name: "W8A8" for name in linears if name not in kept}
-    found = misread(model, raw, quantized, kept)
+    hub = paths_on_hub(model, linears, {})
+    found = misread(KNOWN["llava"], raw, hub, quantized, kept)
     # The output layer is no `Linear` in vLLM.
     assert (not found) == well, found
 
@@ -73,4 +75,5 @@ def test_linears_that_vllm_fuses_must_be_alike():
         "ignore": ["re:.*k_proj", "re:.*lm_head"],
     }
     quantized = {name: "W8A8" for name in linears if name not in kept}
-    assert "vLLM fuses q_proj, k_proj, v_proj" in misread(model, raw, quantized, kept)[0]
+    found = misread(KNOWN["llava"], raw, paths_on_hub(model, linears, {}), quantized, kept)
+    assert "vLLM fuses q_proj, k_proj, v_proj" in found[0]

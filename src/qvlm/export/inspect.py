@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from torch import nn
 
 from qvlm.artefacts.checkpoint import WEIGHTS_NAME, site_names, weight_names
 from qvlm.artefacts.verification import Check
+from qvlm.export.standard.experts import fused_of, paths_on_hub
 from qvlm.export.standard.files import Held, held_in_file
 from qvlm.export.standard.read import PARTS, StandardCheckpoint, read_standard
-from qvlm.export.standard.vllm_names import CHECKED, misread
+from qvlm.export.standard.vllm_names import KNOWN, misread, reason_unknown
 from qvlm.export.stored import NATIVE, StoredLayer, from_index, predicted_bytes
 from qvlm.models.experts import split_experts
 from qvlm.models.hub_names import hub_names
@@ -81,7 +82,8 @@ def inspect_standard(directory: Path) -> Inspection:
         if name.endswith("weight_scale")
     )
     predicted = small + sum(predicted_bytes(layer, scale_bytes) for layer in found.layers)
-    predicted += _float_bytes(found.model, quantized)
+    fused = {fused_of(path, found.experts) for path in quantized} - {None}
+    predicted += _float_bytes(found.model, quantized, fused)
     checks = [_size(predicted, found.tensors), _transformers_names(found), _names(found)]
     return Inspection("compressed-tensors", found.layers, tuple(checks))
 
@@ -102,13 +104,13 @@ def _transformers_names(found: StandardCheckpoint) -> Check:
 def _names(found: StandardCheckpoint) -> Check:
     """Whether vLLM finds every layer under the name and in the group that Transformers does."""
     name = "names in vLLM"
-    model_type = found.model.config.model_type
-    if model_type not in CHECKED:
-        known = ", ".join(CHECKED)
-        detail = f"vLLM's names of {model_type} are not known here (known: {known})"
-        return Check(name=name, outcome="not checked", detail=detail)
+    reason = reason_unknown(found.model.config)
+    if reason is not None:
+        return Check(name=name, outcome="not checked", detail=reason)
+    names = KNOWN[found.model.config.model_type]
     labels = {layer.path: f"{layer.form} {layer.label}" for layer in found.layers}
-    wrong = misread(found.model, found.raw, labels, found.kept)
+    hub = paths_on_hub(found.model, (*labels, *found.kept), found.experts)
+    wrong = misread(names, found.raw, hub, labels, found.kept)
     wrong += _unknown_names(found)
     count = len(labels) + len(found.kept)
     detail = "; ".join(wrong) or f"{count} linears mean the same there"
@@ -121,6 +123,7 @@ def _unknown_names(found: StandardCheckpoint) -> list[str]:
         name: f"{path}.weight" if leaf in PARTS else memory
         for name, memory in found.names.items()
         for path, _, leaf in [memory.rpartition(".")]
+        if fused_of(path, found.experts) is None
     }
     hub = hub_names(found.model, set(weights.values()))
     for name, memory in weights.items():
@@ -139,13 +142,14 @@ def _size(predicted: float, held: Mapping[str, Held]) -> Check:
     )
 
 
-def _float_bytes(model: nn.Module, quantized: set[str]) -> int:
+def _float_bytes(model: nn.Module, quantized: set[str], fused: Collection[str | None] = ()) -> int:
     """Bytes of what stays in floating point, tied tensors once."""
     config: Any = model.config
     width = _DTYPE_BYTES[str(config.dtype).removeprefix("torch.")]
     kept = (
         parameter
         for name, parameter in model.named_parameters()
-        if not (name.endswith(".weight") and name.rpartition(".")[0] in quantized)
+        if name not in fused
+        and not (name.endswith(".weight") and name.rpartition(".")[0] in quantized)
     )
     return width * sum(parameter.numel() for parameter in kept)

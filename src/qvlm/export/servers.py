@@ -1,6 +1,6 @@
 """What each server executes of a quantized linear, as vLLM 0.32 and Transformers 5.23 have it.
 
-Read from their code; W8A8Int8 was also run (`benchmarks/serving`).
+Read from their code; W8A8Int8 and 4-bit WNA16 were also run (`benchmarks/serving`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from qvlm.schemes.layer import FLOAT_BITS
 REFUSED = "refuses it"
 _CPU_MULTIPLE = 32
 """vLLM's CPU kernel for 4-bit weights takes widths that are multiples of this."""
+_AMX_MULTIPLES = (32, 16)
+"""The same of its CPU kernel for 8 bits on processors with AMX: of inputs, of outputs."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ def vllm(layer: StoredLayer) -> Execution:
         return Execution(f"{REFUSED}: export it")
     if layer.form == INT_QUANTIZED:
         eight = layer.weight_bits == activations.bits == 8 and per_row and layer.symmetric
-        return Execution("W8A8Int8, integers" if eight else REFUSED)
+        return Execution(f"W8A8Int8, integers{_amx(layer)}" if eight else REFUSED)
+    if activations.bits == FLOAT_BITS and ".experts." in layer.path:
+        return Execution("WNA16 experts, weights only (no CPU kernel)")
     if activations.bits == FLOAT_BITS:
         return Execution(f"WNA16, weights only{_cpu(layer)}")
     wnam = activations.granularity == "per_token" and activations.symmetric
@@ -70,6 +74,14 @@ def own(layer: StoredLayer, kernel: str | None) -> Execution:
     return Execution("through Transformers")
 
 
+def _amx(layer: StoredLayer) -> str:
+    """Where the processor has AMX, vLLM's CPU build takes every symmetric range per token."""
+    inputs, outputs = _AMX_MULTIPLES
+    fits = layer.in_features % inputs == layer.out_features % outputs == 0
+    static = layer.activations.is_static and layer.activations.symmetric
+    return " (CPU with AMX: ranges per token)" if static and fits else ""
+
+
 def _cpu(layer: StoredLayer) -> str:
     fits = layer.in_features % _CPU_MULTIPLE == layer.out_features % _CPU_MULTIPLE == 0
-    return " (CPU: AVX-512)" if layer.weight_bits == 4 and fits else " (no CPU kernel)"
+    return " (CPU: AVX-512, not float32)" if layer.weight_bits == 4 and fits else " (no CPU kernel)"

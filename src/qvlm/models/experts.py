@@ -23,6 +23,11 @@ def split_experts(model: nn.Module) -> None:
             replace_module(model, path, _from_fused(module))
 
 
+def fused_experts(model: nn.Module) -> tuple[str, ...]:
+    """Paths of the modules whose experts are fused tensors; none after `split_experts`."""
+    return tuple(path for path, module in model.named_modules() if _is_fused(module))
+
+
 def rows_of_expert(model: nn.Module, linear: str) -> torch.Tensor:
     """Rows, among all positions of the batch flattened, that an expert's linear is reading."""
     experts = model.get_submodule(linear.rsplit(".", 2)[0])

@@ -41,6 +41,39 @@ def hub_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def expert_names(model: nn.Module, fused: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Returns fused tensor of all experts -> names on the hub of its parts, `*` for the expert.
+
+    Args:
+        model: of Transformers, may be without memory.
+        fused: names of its state dict, for instance `...mlp.experts.gate_up_proj`.
+
+    Raises:
+        ModelError: the hub does not keep a weight per expert.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter, apply_renamings
+
+    known: Any = model
+    own = get_model_conversion_mapping(known, add_legacy=False)
+    names_of, tensors_of = _split(own, WeightConverter)
+    back = [transform.reverse_transform() for transform in names_of[::-1]]
+    found = {}
+    for name in fused:
+        sources = [
+            (converter.target_patterns[0], converter.source_patterns)
+            for converter in tensors_of
+            if name.endswith(converter.target_patterns[0])
+            and all(".*." in source for source in converter.source_patterns)
+        ]
+        if len(sources) != 1:
+            raise ModelError(f"the hub keeps '{name}' as one tensor of all experts")
+        target, parts = sources[0]
+        root = apply_renamings(name, back).removesuffix(target)
+        found[name] = tuple(f"{root}{part}" for part in parts)
+    return found
+
+
 def _split(transforms: list[Any], converter: type) -> tuple[list[Any], list[Any]]:
     """Those that only rename, and those that change tensors."""
     changing = [transform for transform in transforms if isinstance(transform, converter)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+OWN = ("moe_llava", "open_flamingo")
+"""Their `model_type`; no other program loads these."""
+
 
 def register_architectures() -> None:
     """Lets `AutoConfig` and its kin find the models that `qvlm convert` writes."""

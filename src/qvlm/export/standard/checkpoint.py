@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,9 +15,10 @@ from qvlm.errors import ExportError
 from qvlm.export.checkpoint import COPIED
 from qvlm.export.standard.config import quantization_config
 from qvlm.export.standard.convert import Folds, convert
+from qvlm.export.standard.experts import expert_parts, hub_paths, on_hub, with_split_experts
 from qvlm.export.standard.shards import MAX_SHARD_BYTES, write_shards
-from qvlm.models.experts import LinearExperts
 from qvlm.models.hub_names import hub_names
+from qvlm.models.own import OWN
 from qvlm.runtime.load import empty_model, read_index
 
 
@@ -38,11 +40,13 @@ def write_standard(
         ArtefactError: the run is damaged.
     """
     index = read_index(run)
-    config = quantization_config(index)
     model = empty_model(run)
-    _check_experts(model)
-    tensors, folds = convert(model, index, read_tensors(run / WEIGHTS_NAME))
-    names = _names(model, index, list(tensors))
+    _check_known(model)
+    parts = expert_parts(model)
+    split = with_split_experts(index, parts)
+    config = quantization_config(split)
+    tensors, folds = convert(model, index, read_tensors(run / WEIGHTS_NAME), parts)
+    names = _names(model, split, list(tensors), hub_paths(parts))
     written = write_shards(
         directory, {names[name]: tensor for name, tensor in tensors.items()}, max_shard_bytes
     )
@@ -55,30 +59,35 @@ def write_standard(
     return folds, written
 
 
-def _names(model: nn.Module, index: CheckpointIndex, names: list[str]) -> dict[str, str]:
+def _names(
+    model: nn.Module, index: CheckpointIndex, names: list[str], experts: dict[str, str]
+) -> dict[str, str]:
     """Name in memory -> name on the hub; the parts of a quantized weight are named after it."""
     quantized = {layer.path for layer in index.layers}
+    apart = {
+        name: f"{path}.{name.rpartition('.')[2]}"
+        for name in names
+        if (path := on_hub(name.rpartition(".")[0], experts)) is not None
+    }
     parts = {
         name: f"{path}.weight"
         for name in names
         if (path := name.rpartition(".")[0]) in quantized and not name.endswith(".bias")
     }
-    found = hub_names(model, {parts.get(name, name): None for name in names})
-    return {
+    whole = [name for name in names if name not in apart]
+    found = hub_names(model, {parts.get(name, name): None for name in whole})
+    return apart | {
         name: found[name]
         if name not in parts
         else f"{found[parts[name]].removesuffix('.weight')}.{name.rpartition('.')[2]}"
-        for name in names
+        for name in whole
     }
 
 
-def _check_experts(model: nn.Module) -> None:
-    from qvlm.models.experts import split_experts
-
-    split_experts(model)
-    found = [path for path, part in model.named_modules() if isinstance(part, LinearExperts)]
-    if found:
+def _check_known(model: Any) -> None:
+    model_type = model.config.model_type
+    if model_type in OWN:
         raise ExportError(
-            f"'{found[0]}' is a mixture of experts, which only the native format holds so far: "
-            "keep the run as it is"
+            f"'{model_type}' is an architecture of qvlm's own, which no other program loads: keep "
+            "the run, and serve it with qvlm serve"
         )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from qvlm.artefacts.checkpoint import CheckpointIndex, QuantizedLayer, site_names
 from qvlm.errors import ExportError
+from qvlm.export.standard.experts import Parts, split_path
 from qvlm.export.standard.fold import Fold, fold_site
 from qvlm.export.standard.linear import SignedLinear, signed, tensors_of
 from qvlm.export.standard.scheme import reason_against, scheme_of
@@ -18,7 +19,9 @@ from qvlm.runtime.load import take_parameters
 Tensors = dict[str, Tensor]
 
 
-def convert(model: nn.Module, index: CheckpointIndex, tensors: Tensors) -> tuple[Tensors, Folds]:
+def convert(
+    model: nn.Module, index: CheckpointIndex, tensors: Tensors, parts: Parts
+) -> tuple[Tensors, Folds]:
     """Returns tensors under their names in memory, and site -> what took its ranges.
 
     Levels stay what they are; only scales, norms and biases change.
@@ -27,6 +30,7 @@ def convert(model: nn.Module, index: CheckpointIndex, tensors: Tensors) -> tuple
         model: of the checkpoint, may be without memory.
         index: of the native run.
         tensors: of the native run; quantized layers are taken out.
+        parts: of fused experts, which become a linear per projection.
 
     Raises:
         ExportError: the schema cannot say what the run holds.
@@ -53,8 +57,10 @@ def convert(model: nn.Module, index: CheckpointIndex, tensors: Tensors) -> tuple
         _apply(fold, linears, tensors)
     forms = {layer.path: scheme_of(layer)["format"] for layer in index.layers}
     for path, linear in linears.items():
-        for leaf, tensor in tensors_of(linear, forms[path], dtypes[path]).items():
-            tensors[f"{path}.{leaf}"] = tensor
+        paths = split_path(path, parts)
+        for name, part in zip(paths, linear.row_parts(len(paths)), strict=True):
+            for leaf, tensor in tensors_of(part, forms[path], dtypes[path]).items():
+                tensors[f"{name}.{leaf}"] = tensor
     return tensors, folds
 
 

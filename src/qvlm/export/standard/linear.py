@@ -36,6 +36,14 @@ class SignedLinear:
         bias = None if self.bias is None else self.bias * factor
         return replace(self, scale=self.scale * factor[:, None], bias=bias)
 
+    def row_parts(self, count: int) -> tuple[SignedLinear, ...]:
+        """Linears of its first rows, the next, and so on, equally many each."""
+        biases = (None,) * count if self.bias is None else self.bias.chunk(count)
+        rows = zip(self.levels.chunk(count), self.scale.chunk(count), biases, strict=True)
+        return tuple(
+            replace(self, levels=levels, scale=scale, bias=bias) for levels, scale, bias in rows
+        )
+
 
 def signed(parameters: LinearParameters, unit: float | None) -> SignedLinear:
     """Returns a native linear with signed levels: the same levels, other scales.

@@ -32,7 +32,7 @@ def patterns_for(wanted: Iterable[str], others: Iterable[str]) -> list[str]:
     found: dict[str, set[str]] = defaultdict(set)
     for (root, tail), paths in chosen.items():
         if (root, tail) not in left:
-            found[root].add(tail)
+            found[root].update(_tail(path) for path in paths)
             continue
         for path in paths:
             found[root].add(_numbered(path, tail))
@@ -58,6 +58,12 @@ def _by_tail(paths: Iterable[str]) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+def _tail(path: str) -> str:
+    """The path's last name; of an expert's linear with `experts`, which servers look for."""
+    match = re.search(r"\.experts\.\d+\.(\w+)$", path)
+    return f"experts.*.{match[1]}" if match else path.rpartition(".")[2]
+
+
 def _numbered(path: str, tail: str) -> str:
     """The path from its last number on; of a path without one, its last two names."""
     match = re.search(r"\.(\w+\.\d+\.(?!.*\.\d+\.).*)$", path)
@@ -68,5 +74,6 @@ def _pattern(root: str, tails: set[str]) -> str:
     if tails == {root}:
         return f"re:(.*[.])?{root}$"
     fused = {name for name, parts in _FUSED.items() if tails.issuperset(parts)}
-    names = "|".join(sorted(re.escape(tail).replace("\\.", "[.]") for tail in tails | fused))
+    pieces = (re.escape(tail).replace("\\.", "[.]") for tail in tails | fused)
+    names = "|".join(sorted(piece.replace("\\*", "[0-9]+") for piece in pieces))
     return f"re:(.*[.])?{root}[.](.*[.])?({names})$"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from torch import nn
 
 from qvlm.artefacts.exported import STANDARD
-from qvlm.errors import ArtefactError
+from qvlm.errors import ArtefactError, ExportError
 from qvlm.export.standard.entries import in_memory
+from qvlm.export.standard.experts import Parts, expert_parts, expert_sizes, hub_paths
 from qvlm.export.standard.files import Held, held_tensors
 from qvlm.export.standard.layers import stored_layer
 from qvlm.export.standard.patterns import root_of
@@ -40,8 +42,9 @@ class StandardCheckpoint:
         layers: quantized linears.
         kept: module paths of the other linears.
         tensors: name in the files -> tensor.
-        names: name in the files -> name in memory.
+        names: name in the files -> name in memory; of experts, as if they were not fused.
         model: its architecture, without memory.
+        experts: what the fused tensors hold.
     """
 
     directory: Path
@@ -54,6 +57,7 @@ class StandardCheckpoint:
     tensors: Mapping[str, Held]
     names: Mapping[str, str]
     model: Any
+    experts: Parts
 
 
 def is_standard(directory: Path) -> bool:
@@ -74,11 +78,15 @@ def read_standard(directory: Path) -> StandardCheckpoint:
     _parsed(directory, raw)
     tensors = held_tensors(directory)
     model = empty_model(directory)
-    names = _names(model, tensors)
-    linears = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-    renamed, misnamed = in_memory(raw, linears, names)
+    experts = _experts(model)
+    names = _names(model, tensors, hub_paths(experts))
+    renamed, misnamed = in_memory(raw, _linears(model).keys(), names)
     config = _parsed(directory, renamed)
-    schemes = _schemes(model, config)
+    sizes = {
+        **{path: (part.out_features, part.in_features) for path, part in _linears(model).items()},
+        **expert_sizes(model, experts),
+    }
+    schemes = _schemes(sizes, config)
     if not schemes:
         raise ArtefactError(f"the targets in '{directory / 'config.json'}' match no linear layer")
     by_path: dict[str, dict[str, tuple[str, Held]]] = {}
@@ -87,12 +95,12 @@ def read_standard(directory: Path) -> StandardCheckpoint:
         by_path.setdefault(path, {})[leaf] = (name, held)
     layers = []
     for path, scheme in schemes.items():
-        linear: Any = model.get_submodule(path)
-        size = (linear.out_features, linear.in_features)
         form = scheme.format or config.format
         form = str(getattr(form, "value", form))
-        layers.append(stored_layer(path, root_of(path), size, scheme, form, by_path.get(path, {})))
-    kept = tuple(sorted(linears - schemes.keys()))
+        layers.append(
+            stored_layer(path, root_of(path), sizes[path], scheme, form, by_path.get(path, {}))
+        )
+    kept = tuple(sorted(sizes.keys() - schemes.keys()))
     _check_kept(kept, by_path)
     return StandardCheckpoint(
         directory=directory,
@@ -105,6 +113,7 @@ def read_standard(directory: Path) -> StandardCheckpoint:
         tensors=tensors,
         names=names,
         model=model,
+        experts=experts,
     )
 
 
@@ -132,14 +141,32 @@ def _parsed(directory: Path, raw: Mapping[str, Any]) -> Any:
         raise ArtefactError(f"{where} is not of the schema: {error}") from error
 
 
-def _names(model: nn.Module, tensors: Mapping[str, Held]) -> dict[str, str]:
+def _linears(model: nn.Module) -> dict[str, Any]:
+    return {path: part for path, part in model.named_modules() if isinstance(part, nn.Linear)}
+
+
+def _experts(model: nn.Module) -> Parts:
+    try:
+        return expert_parts(model)
+    except ExportError as error:
+        raise ArtefactError(str(error)) from error
+
+
+def _names(
+    model: nn.Module, tensors: Mapping[str, Held], experts: Mapping[str, str]
+) -> dict[str, str]:
     """Name in the files -> name in memory; a linear's parts follow its weight."""
-    weights = {}
+    roots = {hub: path for path, hub in experts.items()}
+    weights, apart = {}, {}
     for name in tensors:
         path, _, leaf = name.rpartition(".")
+        number = re.search(r"(?<=\.experts\.)\d+(?=\.)", path)
+        if number and (root := roots.get(f"{path[: number.start()]}*{path[number.end() :]}")):
+            apart[name] = f"{root.replace('*', number[0])}.{leaf}"
+            continue
         weights[name] = f"{path}.weight" if leaf in PARTS else name
     found = memory_names(model, set(weights.values()))
-    return {
+    return apart | {
         name: f"{found[weight].rpartition('.')[0]}.{name.rpartition('.')[2]}"
         if weight != name
         else found[name]
@@ -147,17 +174,18 @@ def _names(model: nn.Module, tensors: Mapping[str, Held]) -> dict[str, str]:
     }
 
 
-def _schemes(model: nn.Module, config: Any) -> dict[str, Any]:
+def _schemes(paths: Iterable[str], config: Any) -> dict[str, Any]:
     """Path of every linear that Transformers would quantize -> its scheme."""
-    from compressed_tensors.utils.match import is_match, match_named_modules
+    from compressed_tensors.utils.match import is_match
 
-    found = {}
+    linear = nn.Linear(1, 1, device="meta")
     targets = {
         target: scheme for scheme in config.config_groups.values() for target in scheme.targets
     }
-    for path, module in match_named_modules(model, targets, config.ignore):
-        if isinstance(module, nn.Linear):
-            target = next(one for one in targets if is_match(path, module, one))
+    found = {}
+    for path in paths:
+        if is_match(path, linear, targets, config.ignore or ()):
+            target = next(one for one in targets if is_match(path, linear, one))
             found[path] = targets[target]
     return found
 
