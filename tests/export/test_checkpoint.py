@@ -72,12 +72,24 @@ def test_the_config_says_what_is_quantized_and_what_not(static_run, tmp_path):
         "num_bits": 8, "type": "int", "symmetric": True, "strategy": "tensor", "dynamic": False,
     }  # fmt: skip
     assert all(target.startswith("re:") for target in (*first["targets"], *config["ignore"]))
+    _check_fused_scales(load_file(tmp_path / "exported/model.safetensors"))
     # The vision tower's last layer is not read, so it is in no group.
     assert any("layers[.]2[.]mlp[.]fc1" in entry for entry in config["ignore"])
     card = (tmp_path / "exported/README.md").read_text()
     assert "8-bit activations, static" in card
     assert "above vision_feature_layer" in card
     assert report.quantized == {"vision": 12, "projector": 2, "language": 21}
+
+
+def _check_fused_scales(tensors):
+    """Linears that servers fuse share one scale of their input, of which vLLM takes the largest."""
+    fused = {
+        "self_attn": ("q_proj", "k_proj", "v_proj"),
+        "mlp": ("gate_proj", "up_proj"),
+    }
+    for part, names in fused.items():
+        paths = [f"language_model.model.layers.1.{part}.{name}.input_scale" for name in names]
+        assert len({float(tensors[path]) for path in paths}) == 1
 
 
 def test_mixed_forms_are_named_as_such(tiny_model, questions, tmp_path):

@@ -28,6 +28,15 @@ SCHEMES = {
     ),
     "w8a8 dynamic": ("w8a8-dynamic", (*STATIC, "language.activations.symmetric=false")),
     "w4a16": ("w4a16-symmetric", ()),
+    "w8a16": ("w4a16-symmetric", tuple(f"{tower}.weights.bits=8" for tower in TOWERS)),
+    "w4a4": (
+        "w8a8-dynamic",
+        (
+            *STATIC,
+            "language.activations.symmetric=false",
+            *(f"{tower}.{part}.bits=4" for tower in TOWERS for part in ("weights", "activations")),
+        ),
+    ),
     "w6a6 static": (
         "w8a8-static",
         (
