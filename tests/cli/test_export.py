@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import torch
 
@@ -21,6 +22,20 @@ def test_quantize_straight_into_the_format(qvlm, tiny_model, questions, tmp_path
     checked = qvlm("verify", output)
     assert "W8A8Int8" in checked.stdout.replace("\n", "")
     assert "ok: logits: Transformers and the native run" in checked.stdout
+
+
+def test_what_the_format_cannot_say_is_found_before_the_work(refused, tiny_model, tmp_path):
+    for recipe, complaint in {
+        "w4a4": "has a range per token and group|zero points",
+        "w8a8-dynamic --set language.weights.bits=4": "default kernels do not round activations",
+        "w8a8-static --set projector.activations.granularity=per_channel": "nothing before it",
+    }.items():
+        # The calibration data is not looked for: there is none.
+        line = refused(
+            "quantize", tiny_model, "--recipe", *recipe.split(), "--format", "compressed-tensors",
+            "--calibration", f"scienceqa:{tmp_path / 'none'}", "--output", tmp_path / "out",
+        )  # fmt: skip
+        assert re.search(complaint, line), line
 
 
 def test_an_unknown_format(refused, tiny_model, quantized, tmp_path):

@@ -20,13 +20,15 @@ from qvlm.errors import ExportError, QvlmError, nearest
 from qvlm.export import servers
 from qvlm.export.standard.card import model_card
 from qvlm.export.standard.checkpoint import write_standard
+from qvlm.export.standard.sayable import check_sayable
 from qvlm.export.standard.scheme import scheme_of
 from qvlm.export.standard.shards import MAX_SHARD_BYTES
 from qvlm.export.stored import from_index
 from qvlm.pipeline.asking import fingerprint
+from qvlm.pipeline.planned import planned_index
 from qvlm.pipeline.quantize import quantize
-from qvlm.runtime.load import is_quantized, read_index
-from qvlm.schemes import Recipe
+from qvlm.runtime.load import empty_model, is_quantized, read_index
+from qvlm.schemes import Recipe, load_recipe
 
 RUN = "run"
 """Folder, beside an export that `quantize --format` made, of the native run."""
@@ -123,6 +125,8 @@ def quantize_and_export(
 ) -> Result:
     """Quantizes a model straight into a compressed-tensors checkpoint.
 
+    What the format cannot say of the recipe is found before the work, but for what depends on the
+    calibration (ranges that differ between query heads).
     The native run stays in the directory `run` of the output: the export is compared with it.
     Arguments are those of `quantize`.
 
@@ -131,6 +135,12 @@ def quantize_and_export(
             is written then.
     """
     overwrite = options.pop("overwrite", False)
+    settings = load_recipe(recipe, options.get("overrides", ()))
+    directory, planned = planned_index(
+        model, settings, trust_remote_code=options.get("trust_remote_code", False)
+    )
+    check_sayable(empty_model(directory), planned)
+    check_served(planned)
     with atomic_directory(Path(output), overwrite=overwrite) as work:
         result = quantize(model, recipe, calibration, work / RUN, **options)
         export(work / RUN, work / "exported")

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from qvlm.artefacts.checkpoint import WEIGHTS_NAME, CheckpointIndex
 from qvlm.artefacts.tensors import read_tensors
-from qvlm.errors import ExportError
 from qvlm.export.checkpoint import COPIED
 from qvlm.export.standard.config import quantization_config
 from qvlm.export.standard.convert import Folds, convert
 from qvlm.export.standard.experts import expert_parts, hub_paths, on_hub, with_split_experts
+from qvlm.export.standard.sayable import check_sayable
 from qvlm.export.standard.shards import MAX_SHARD_BYTES, write_shards
 from qvlm.models.hub_names import hub_names
-from qvlm.models.own import OWN
 from qvlm.runtime.load import empty_model, read_index
 
 
@@ -41,7 +39,7 @@ def write_standard(
     """
     index = read_index(run)
     model = empty_model(run)
-    _check_known(model)
+    check_sayable(model, index)
     parts = expert_parts(model)
     split = with_split_experts(index, parts)
     config = quantization_config(split)
@@ -82,12 +80,3 @@ def _names(
         else f"{found[parts[name]].removesuffix('.weight')}.{name.rpartition('.')[2]}"
         for name in whole
     }
-
-
-def _check_known(model: Any) -> None:
-    model_type = model.config.model_type
-    if model_type in OWN:
-        raise ExportError(
-            f"'{model_type}' is an architecture of qvlm's own, which no other program loads: keep "
-            "the run, and serve it with qvlm serve"
-        )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from qvlm.artefacts.checkpoint import CheckpointIndex, QuantizedLayer, site_names
+from qvlm.artefacts.checkpoint import CheckpointIndex, site_names
 from qvlm.errors import ExportError
 from qvlm.export.standard.experts import Parts, split_path
 from qvlm.export.standard.fold import Fold, fold_site
 from qvlm.export.standard.linear import SignedLinear, signed, tensors_of
-from qvlm.export.standard.scheme import reason_against, scheme_of
+from qvlm.export.standard.sayable import folded_sites
+from qvlm.export.standard.scheme import scheme_of
 from qvlm.runtime.load import take_parameters
 
 Tensors = dict[str, Tensor]
@@ -36,10 +36,6 @@ def convert(
         ExportError: the schema cannot say what the run holds.
         ArtefactError: a tensor is missing or damaged.
     """
-    for layer in index.layers:
-        reason = reason_against(layer)
-        if reason is not None:
-            raise ExportError(f"'{layer.path}' cannot be exported: {reason}")
     folds = _folds(model, index, tensors)
     linears: dict[str, SignedLinear] = {}
     dtypes: dict[str, torch.dtype] = {}
@@ -69,13 +65,9 @@ Folds = Mapping[str, Fold]
 
 def _folds(model: nn.Module, index: CheckpointIndex, tensors: Tensors) -> dict[str, Fold]:
     """Of every static site with a range per channel."""
-    readers: dict[str, list[QuantizedLayer]] = defaultdict(list)
-    for layer in index.layers:
-        if layer.is_static and layer.activations.granularity == "per_channel":
-            readers[layer.site].append(layer)
     return {
-        site: fold_site(model, tuple(layers), tensors[site_names(site)[0]])
-        for site, layers in readers.items()
+        site: fold_site(model, layers, tensors[site_names(site)[0]])
+        for site, layers in folded_sites(index).items()
     }
 
 

@@ -47,15 +47,7 @@ def fold_site(model: nn.Module, layers: tuple[QuantizedLayer, ...], scale: Tenso
     Raises:
         ExportError: nothing before the site can take a factor per channel.
     """
-    site = _site(layers)
-    match = _LAYER.match(site.linears[0])
-    where = f"the input of '{site.linears[0]}' has a range per channel"
-    out = f"use {way_out(layers[0])}"
-    if match is None:
-        raise ExportError(f"{where}, and nothing before it takes a factor per channel: {out}")
-    producer = producer_of(model, site, match[1])
-    if isinstance(producer, str):
-        raise ExportError(f"{where} that cannot move into what comes before it: {producer}; {out}")
+    producer = find_producer(model, layers)
     # A power of two near the largest scale: it costs no digits, and no value grows beyond the
     # largest there was.
     unit = 2.0 ** round(math.log2(float(scale.max())))
@@ -65,10 +57,35 @@ def fold_site(model: nn.Module, layers: tuple[QuantizedLayer, ...], scale: Tenso
     shared = _shared(per_channel, producer.heads)
     if shared is None:
         raise ExportError(
-            f"{where}, which differs between query heads that share a value head: quantize with "
-            "--set calibration.share_heads=true"
+            f"{_where(layers)}, which differs between query heads that share a value head: "
+            "quantize with --set calibration.share_heads=true"
         )
     return Fold(producer, shared, unit)
+
+
+def find_producer(model: nn.Module, layers: tuple[QuantizedLayer, ...]) -> Producer:
+    """Returns what takes the ranges of a site.
+
+    Args:
+        model: may be without memory.
+        layers: all that read the site.
+
+    Raises:
+        ExportError: nothing before the site can take a factor per channel.
+    """
+    site = _site(layers)
+    match = _LAYER.match(site.linears[0])
+    where, out = _where(layers), f"use {way_out(layers[0])}"
+    if match is None:
+        raise ExportError(f"{where}, and nothing before it takes a factor per channel: {out}")
+    producer = producer_of(model, site, match[1])
+    if isinstance(producer, str):
+        raise ExportError(f"{where} that cannot move into what comes before it: {producer}; {out}")
+    return producer
+
+
+def _where(layers: tuple[QuantizedLayer, ...]) -> str:
+    return f"the input of '{layers[0].path}' has a range per channel"
 
 
 def _shared(factor: Tensor, heads: ValueHeads) -> Tensor | None:
