@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from qvlm.export.standard.experts import paths_on_hub
 from qvlm.export.standard.patterns import matches, patterns_for
-from qvlm.export.standard.vllm_names import KNOWN, misread
+from qvlm.export.standard.vllm_names import KNOWN, misread, name_in_vllm, reason_unknown
 from tiny.llava import tiny_llava
 
 LAYERS = [f"model.language_model.layers.{layer}.mlp.{name}" for layer in range(12)
@@ -77,3 +79,39 @@ def test_linears_that_vllm_fuses_must_be_alike():
     quantized = {name: "W8A8" for name in linears if name not in kept}
     found = misread(KNOWN["llava"], raw, paths_on_hub(model, linears, {}), quantized, kept)
     assert "vLLM fuses q_proj, k_proj, v_proj" in found[0]
+
+
+@pytest.mark.parametrize("model_type", ["internvl", "llava_onevision", "paligemma"])
+def test_projectors_that_vllm_builds_in_floating_point_are_said(model_type):
+    path = "model.multi_modal_projector.linear_1"
+    raw = {"config_groups": {"group_0": {"targets": ["re:.*linear_1$"]}}}
+    hub = {path: "multi_modal_projector.linear_1"}
+    (found,) = misread(KNOWN[model_type], raw, hub, {path: "W8A8"}, ())
+    assert "stops while it loads: quantize without multi_modal_projector (--set projector" in found
+    assert misread(KNOWN["llava"], raw, hub, {path: "W8A8"}, ()) == []
+
+
+def test_names_of_qwen_are_rewritten_one_prefix_after_the_other():
+    names = KNOWN["qwen2_5_vl"]
+    assert name_in_vllm("visual.blocks.0.mlp.up_proj", names) == "visual.blocks.0.mlp.up_proj"
+    assert name_in_vllm("model.layers.1.mlp.up_proj", names) == (
+        "language_model.model.layers.1.mlp.up_proj"
+    )
+    assert name_in_vllm("lm_head", names) == "language_model.lm_head"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "text", "reason"),
+    [
+        ("llava", "llama", None),
+        ("llava", "phi", "runs phi in it through Transformers"),
+        ("mllama", "mllama_text_model", "dropped its model of it after 0.10"),
+        ("idefics", None, "cannot run Transformers', whose layers attend twice"),
+        ("somevl", None, "vLLM's names of somevl are not known"),
+    ],
+)
+def test_what_vllm_has_no_model_of_is_said(model_type, text, reason):
+    config = SimpleNamespace(model_type=model_type, text_config=SimpleNamespace(model_type=text))
+    found = reason_unknown(config)
+    assert (found is None) == (reason is None)
+    assert reason is None or reason in found

@@ -65,6 +65,10 @@ def test_an_export_is_compared_with_its_run(exported):
         "W8A8Int8, integers", "W8A8Int8, integers (CPU with AMX: ranges per token)",
     }  # fmt: skip
     assert all(8 < row.bits_per_weight < 9 for row in result.rows)
+    assert len(result.bits) == 35
+    # 64 x 128 levels of 8 bits, 64 scales of 32 and one of the input.
+    down = result.bits["model.language_model.layers.0.mlp.down_proj"]
+    assert down == round(8 + 32 * 65 / (64 * 128), 4)
     recorded = json.loads((exported / "verification.json").read_text())
     assert recorded["format"] == "compressed-tensors"
 

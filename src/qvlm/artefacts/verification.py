@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from qvlm.schemes.layer import Frozen
 
 REPORT_NAME = "verification.json"
@@ -38,6 +40,8 @@ class Verification(Frozen):
     qvlm_version: str
     format: str
     rows: tuple[Executed, ...]
+    bits: dict[str, float] = Field(default_factory=dict)
+    """Path of every quantized linear -> realised bits per weight, as in `Executed`."""
     checks: tuple[Check, ...]
     answers: tuple[str, ...]
     """To the first questions that it was asked."""

@@ -73,6 +73,7 @@ def verify(
         qvlm_version=__version__,
         format=found.form,
         rows=_rows(found, {layer: str(choice) for layer, choice in kernels.items()}),
+        bits={layer.path: round(layer.bits_per_weight, 4) for layer in found.layers},
         checks=(*checks, check),
         answers=answers,
         versions=machine.versions(),

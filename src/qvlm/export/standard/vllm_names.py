@@ -45,7 +45,7 @@ KNOWN = {
     "llava": ServerNames(_NEW_LLAVA),
     "llava_next": ServerNames(_NEW_LLAVA),
     "llava_onevision": ServerNames(_NEW_LLAVA, plain=("multi_modal_projector.",)),
-    "paligemma": ServerNames(_NEW_LLAVA),
+    "paligemma": ServerNames(_NEW_LLAVA, plain=("multi_modal_projector.",)),
     "qwen2_5_vl": ServerNames({**_QWEN, "model.": "language_model.model."}),
     "qwen2_vl": ServerNames({**_QWEN, "model.": "language_model.model."}),
     "qwen3_vl": ServerNames(_QWEN),
