@@ -1,4 +1,4 @@
-"""lmms-eval runs a local task on pico-llava through the plug-in; skipped where it is missing."""
+"""lmms-eval runs a local task on pico-llava, quantized or not; skipped where it is missing."""
 
 from __future__ import annotations
 
@@ -39,12 +39,18 @@ def of(doc):
 """
 
 
-def test_a_local_task_gives_the_answers_of_evaluate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [None, "w8a8"])
+def test_a_local_task_gives_the_answers_of_evaluate(tmp_path: Path, recipe: str | None) -> None:
     pytest.importorskip("lmms_eval", reason="lmms-eval is not installed")
     if not entry_points(group="lmms_eval.models", name="qvlm"):
         pytest.skip("qvlm is not installed with its entry points")
     import qvlm
 
+    model = "pico-llava"
+    if recipe is not None:
+        model = str(tmp_path / "run")
+        overrides = ["calibration.samples=4", "calibration.guard_fraction=0"]
+        qvlm.quantize("pico-llava", recipe, "picoscience", model, overrides=overrides)
     samples = choose(open_source("picoscience", "test"), 12, seed=0)
     lines = [
         {
@@ -61,7 +67,7 @@ def test_a_local_task_gives_the_answers_of_evaluate(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", "lmms_eval", "--model", "qvlm", "--model_args",
-            "pretrained=pico-llava", "--tasks", "qvlm_local", "--include_path", str(tmp_path),
+            f"pretrained={model}", "--tasks", "qvlm_local", "--include_path", str(tmp_path),
             "--batch_size", "4", "--output_path", str(tmp_path / "out"), "--log_samples",
         ],
         capture_output=True, text=True, check=False,
@@ -70,6 +76,6 @@ def test_a_local_task_gives_the_answers_of_evaluate(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     (results,) = (tmp_path / "out").rglob("*results.json")
     found = json.loads(results.read_text())["results"]["qvlm_local"]["exact_match,none"]
-    expected = qvlm.evaluate("pico-llava", limit=12, batch_size=4)
+    expected = qvlm.evaluate(model, limit=12, batch_size=4)
     assert found == pytest.approx((expected.overall.accuracy or 0) / 100)
     assert found > 0.5

@@ -32,7 +32,6 @@ _NUMBERS = {
         ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     )
 } | {"none": "0"}
-_ARTICLES = frozenset(("a", "an", "the"))
 
 _CONTRACTED = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't
@@ -58,7 +57,8 @@ def _mended() -> dict[str, str]:
     return table | {"somebody'd": "somebodyd"}
 
 
-_MENDED = _mended()
+_PLAIN = _mended() | _NUMBERS | dict.fromkeys(("a", "an", "the"), "")
+"""A word -> what stands for it; "" for articles."""
 
 
 def one_line(text: str) -> str:
@@ -92,5 +92,4 @@ def strip_punctuation(text: str) -> str:
 
 def plain_words(text: str) -> str:
     """Returns the words in lower case: digits for numbers, no articles, contractions mended."""
-    words = (_NUMBERS.get(word, word) for word in text.lower().split())
-    return " ".join(_MENDED.get(word, word) for word in words if word not in _ARTICLES)
+    return " ".join(filter(None, [_PLAIN.get(word, word) for word in text.lower().split()]))
