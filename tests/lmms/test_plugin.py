@@ -71,7 +71,7 @@ def test_a_local_task_gives_the_answers_of_evaluate(tmp_path: Path, recipe: str 
             "--batch_size", "4", "--output_path", str(tmp_path / "out"), "--log_samples",
         ],
         capture_output=True, text=True, check=False,
-        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_DATASETS_OFFLINE": "1"},
+        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (results,) = (tmp_path / "out").rglob("*results.json")
