@@ -7,7 +7,7 @@ name, and compares anything else for equality or, without a dot, with the class 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qvlm.export.standard.patterns import matches
@@ -31,21 +31,24 @@ class ServerNames:
 
     Attributes:
         prefixes: of a name on the hub, or of an entry of the config -> what vLLM puts in its place.
-        plain: prefixes in vLLM of linears that take no quantized weights.
+        plain: prefix in vLLM of linears that take no quantized weights -> the override of a recipe
+            that leaves them alone.
     """
 
     prefixes: Mapping[str, str]
-    plain: tuple[str, ...] = ()
+    plain: Mapping[str, str] = field(default_factory=dict)
 
 
+_PROJECTOR = {"multi_modal_projector.": "projector=null"}
 KNOWN = {
     "gemma3": ServerNames(_NEW_LLAVA),
     "idefics3": ServerNames({}),
-    "internvl": ServerNames(_NEW_LLAVA, plain=("multi_modal_projector.",)),
+    # Of its vision tower, the attention.
+    "internvl": ServerNames(_NEW_LLAVA, plain={**_PROJECTOR, "vision_tower.": "vision=null"}),
     "llava": ServerNames(_NEW_LLAVA),
     "llava_next": ServerNames(_NEW_LLAVA),
-    "llava_onevision": ServerNames(_NEW_LLAVA, plain=("multi_modal_projector.",)),
-    "paligemma": ServerNames(_NEW_LLAVA, plain=("multi_modal_projector.",)),
+    "llava_onevision": ServerNames(_NEW_LLAVA, plain=_PROJECTOR),
+    "paligemma": ServerNames(_NEW_LLAVA, plain=_PROJECTOR),
     "qwen2_5_vl": ServerNames({**_QWEN, "model.": "language_model.model."}),
     "qwen2_vl": ServerNames({**_QWEN, "model.": "language_model.model."}),
     "qwen3_vl": ServerNames(_QWEN),
@@ -118,14 +121,19 @@ def name_in_vllm(path: str, names: ServerNames) -> str:
 
 def _plain(names: ServerNames, there: Mapping[str, str], quantized: Mapping[str, str]) -> list[str]:
     """Quantized linears where vLLM builds ones that cannot be."""
-    for path in quantized:
-        if there[path].startswith(names.plain):
-            tower = path.removeprefix("model.").partition(".")[0]
-            return [
-                f"vLLM takes no quantized weights in '{path}' and stops while it loads: quantize "
-                f"without {tower} (--set projector=null)"
-            ]
-    return []
+    hit = {
+        override: path
+        for path in reversed(list(quantized))
+        for prefix, override in names.plain.items()
+        if there[path].startswith(prefix)
+    }
+    if not hit:
+        return []
+    overrides = " ".join(f"--set {override}" for override in sorted(hit))
+    return [
+        f"vLLM takes no quantized weights in '{min(hit.values())}' and stops while it loads: "
+        f"quantize with {overrides}"
+    ]
 
 
 def _resolve(name: str, ignore: Sequence[str], groups: Mapping[str, str]) -> str:
