@@ -7,6 +7,7 @@ are the preset as it is, and with other weights of positions in its Hessians.
 
 from __future__ import annotations
 
+_TOWERS = ("language", "projector", "vision")
 _PLAIN = (
     "search.strategy=coordinate",
     "search.objective=normalized",
@@ -15,7 +16,7 @@ _PLAIN = (
     "rounding.token_weights=uniform",
     "vision_optimization=null",
     "calibration.guard_fraction=0",
-    *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
+    *(f"{tower}.weights.rounding=nearest" for tower in _TOWERS),
     *(f"{tower}.activations.granularity=per_channel" for tower in ("language", "projector")),
     "vision.activations.granularity=per_token",
 )
@@ -24,15 +25,11 @@ _BLOCKS = "partition.proxy=entropy"
 _VISION = "vision_optimization={}"
 _FASTER = "vision_optimization.learning_rate=1e-4"
 _GUARD = "calibration.guard_fraction=0.25"
-_GPTQ = tuple(f"{tower}.weights.rounding=gptq" for tower in ("language", "projector", "vision"))
+_GPTQ = tuple(f"{tower}.weights.rounding=gptq" for tower in _TOWERS)
 _BALANCED = "search.token_weights=modality_balanced"
-_PER_TOKEN = tuple(
-    f"{tower}.activations.granularity=per_token" for tower in ("language", "projector", "vision")
-)
+_PER_TOKEN = tuple(f"{tower}.activations.granularity=per_token" for tower in _TOWERS)
 _NO_SEARCH = "search.strategy=none"
-_GROUPS = tuple(
-    f"{tower}.activations.granularity=per_group" for tower in ("language", "projector", "vision")
-)
+_GROUPS = tuple(f"{tower}.activations.granularity=per_group" for tower in _TOWERS)
 _ROTATED = tuple(f"{granularity}_rotated" for granularity in _GROUPS)
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -90,6 +87,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "per token and group + gptq": (*_PLAIN, *_GROUPS, _LAYERS, _NO_SEARCH, *_GPTQ),
     "+ rotation + gptq": (*_PLAIN, *_ROTATED, _LAYERS, _NO_SEARCH, *_GPTQ),
     "default": (),
+    "default, static": (
+        *(f"{tower}.activations.granularity=per_channel" for tower in ("language", "projector")),
+        "vision.activations.granularity=per_token",
+    ),
+    "default, rotated groups of 32": (
+        *(f"{tower}.weights.granularity=per_group" for tower in _TOWERS),
+        *(f"{tower}.weights.group_size=32" for tower in _TOWERS),
+        *_ROTATED,
+    ),
     "default, balanced": ("rounding.token_weights=modality_balanced",),
     "default, answer": ("rounding.token_weights=answer",),
     "default, gradient": ("rounding.token_weights=gradient",),

@@ -40,7 +40,9 @@ def test_an_unknown_field_in_a_file(refuses_to_quantize, tmp_path):
 
 
 def test_a_group_size_that_does_not_divide(refuses_to_quantize):
-    line = refuses_to_quantize("--set", "language.weights.group_size=48")
+    line = refuses_to_quantize(
+        "--set", "language.weights.group_size=48", "--set", "group_size_fallback=error"
+    )
     assert "model.language_model.layers.0.self_attn.q_proj" in line
     assert "group size 48 does not divide a layer's input width 64: use 32" in line
 

@@ -47,7 +47,11 @@ def test_a_bfloat16_model_stays_one(questions, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "overrides", "complaint"),
     [
-        ("w8a8", (), "use|quantize with --recipe w8a8-static or w8a8-dynamic"),
+        (
+            "w8a8",
+            ("language.activations.granularity=per_channel",),
+            "use|quantize with --recipe w8a8-static or w8a8-dynamic",
+        ),
         ("w4a4", ("search.strategy=none",), "zero points.*weights.symmetric=true"),
         ("w4a16", (), "zero points, which Transformers does not load.*--recipe w4a16-symmetric"),
         ("w8a8-static", ("exclude=[k_proj]",), "k_proj' reads the same norm and stays in floating"),

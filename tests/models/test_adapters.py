@@ -205,7 +205,8 @@ def test_a_group_size_that_does_not_divide_names_layer_and_way_out() -> None:
     scheme = LayerScheme(weights=WeightScheme(group_size=48))
     with pytest.raises(RecipeError, match=r"layers\.0\.self_attn\.q_proj: group size 48 .* 64"):
         describe(model, Recipe(vision=scheme))
-    describe(model, Recipe(vision=scheme, group_size_fallback="largest_divisor"))
+    with pytest.warns(UserWarning, match="linears of input width .* have groups of 32, since 48"):
+        describe(model, Recipe(vision=scheme, group_size_fallback="largest_divisor"))
 
 
 def test_a_head_tied_to_the_embeddings_is_not_quantized() -> None:

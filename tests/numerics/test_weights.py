@@ -93,3 +93,10 @@ def test_a_group_size_that_does_not_divide_is_an_error_that_says_what_to_do() ->
 )
 def test_the_largest_divisor_is_the_fallback(width: int, size: int | None, resolved: int) -> None:
     assert resolve_group_size(width, size, "largest_divisor") == resolved
+
+
+@pytest.mark.parametrize(
+    ("width", "resolved"), [(192, 32), (4304, 16), (3420, 4), (96, 32), (7, 1)]
+)
+def test_groups_to_rotate_fall_back_to_a_power_of_two(width: int, resolved: int) -> None:
+    assert resolve_group_size(width, 32, "largest_divisor", power_of_two=True) == resolved

@@ -11,7 +11,7 @@ from qvlm.schemes import Recipe, dump_recipe, load_recipe, preset_names
 
 PRESETS = (
     "paper-w4a4", "paper-w6a6", "w4a16", "w4a16-symmetric", "w4a4", "w4a4-static", "w4a8", "w6a6",
-    "w8a8", "w8a8-dynamic", "w8a8-static",
+    "w6a6-static", "w8a8", "w8a8-dynamic", "w8a8-static",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_a_preset_is_what_its_name_says_and_survives_a_round_trip(name: str, fil
     assert load_recipe(file) == recipe
 
 
-@pytest.mark.parametrize("name", ["w4a4-static", "w4a8", "w6a6", "w8a8", "paper-w4a4"])
+@pytest.mark.parametrize("name", ["w4a4-static", "w6a6-static", "paper-w6a6", "paper-w4a4"])
 def test_the_language_model_is_static_per_channel_and_vision_per_token(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.language is not None

@@ -86,7 +86,7 @@ class Bench:
 SCHEMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "static language, per-token vision": ("w4a4-static", ()),
     "floating-point inputs": ("w4a16", ()),
-    "symmetric rows of 8 bits": ("w8a8", ()),
+    "symmetric rows of 8 bits": ("w8a8-static", ()),
     "activation order, balanced": (
         "w4a4-static",
         ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),

@@ -17,7 +17,7 @@ def analyze(
     ],
     output: Annotated[Path, typer.Option(help="Directory to create.")],
     recipe: Annotated[
-        str, typer.Option(help="w8a8, w6a6, w4a4-static, w4a8, or a YAML file.")
+        str, typer.Option(help="w4a4-static, w6a6-static, paper-w4a4, or a YAML file.")
     ] = "w4a4-static",
     calibration: Annotated[
         str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from typing import Any, cast
 
 from torch import nn
@@ -72,8 +73,11 @@ def group_size_of(site: Site, recipe: Recipe) -> int:
     scheme = recipe.tower_scheme(site.tower)
     if scheme is None:
         raise RecipeError(f"site {site.name} belongs to a tower that the recipe leaves alone")
-    size = resolve_group_size(site.channels, scheme.weights.group, recipe.group_size_fallback)
-    if scheme.activations.is_rotated and not is_power_of_two(size):
+    rotated = scheme.activations.is_rotated
+    size = resolve_group_size(
+        site.channels, scheme.weights.group, recipe.group_size_fallback, power_of_two=rotated
+    )
+    if rotated and not is_power_of_two(size):
         raise RecipeError(
             f"groups of {size} channels cannot be rotated: choose a group_size that is a power "
             "of two, or activations per_group"
@@ -134,11 +138,22 @@ def _warn_of_unused_patterns(patterns: dict[str, re.Pattern[str]], skipped: dict
 
 
 def _check_widths(sites: list[Site], recipe: Recipe) -> None:
+    smaller: Counter[tuple[int, int, int]] = Counter()
     for site in sites:
         try:
-            group_size_of(site, recipe)
+            size = group_size_of(site, recipe)
         except RecipeError as error:
             raise RecipeError(f"{site.linears[0]}: {error}") from error
+        scheme = recipe.tower_scheme(site.tower)
+        wanted = scheme.weights.group if scheme else None
+        if wanted is not None and size != wanted:
+            smaller[site.channels, size, wanted] += len(site.linears)
+    for (width, size, wanted), count in smaller.items():
+        warnings.warn(
+            f"{count} linears of input width {width} have groups of {size}, since {wanted} does "
+            "not divide it: they take more bits per weight",
+            stacklevel=3,
+        )
 
 
 def _check_plain(model: nn.Module, covered: set[str]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qvlm.errors import RecipeError
+from qvlm.numerics.hadamard import is_power_of_two
 
 _SHRINKS = tuple(1.0 - 0.05 * step for step in range(9))
 """Shares of the min-max range that lp clipping tries: 1.0, 0.95, ... 0.6."""
@@ -116,7 +117,10 @@ def group_grid(
 
 
 def resolve_group_size(
-    width: int, group_size: int | None, fallback: Literal["error", "largest_divisor"]
+    width: int,
+    group_size: int | None,
+    fallback: Literal["error", "largest_divisor"],
+    power_of_two: bool = False,
 ) -> int:
     """Returns the group size that a layer of that input width will use.
 
@@ -125,6 +129,7 @@ def resolve_group_size(
         group_size: wanted size, at least 1; None for the whole width.
         fallback: for a size that does not divide the width: `error`, or `largest_divisor`,
             the largest divisor of the width that is no larger than `group_size`.
+        power_of_two: take the largest divisor that is a power of two, for groups to rotate.
 
     Raises:
         RecipeError: the size does not divide the width and the fallback is `error`.
@@ -133,7 +138,8 @@ def resolve_group_size(
         return width
     if width % group_size == 0:
         return group_size
-    divisor = next(size for size in range(min(group_size, width), 0, -1) if width % size == 0)
+    divisors = (size for size in range(min(group_size, width), 0, -1) if width % size == 0)
+    divisor = next(size for size in divisors if not power_of_two or is_power_of_two(size))
     if fallback == "largest_divisor":
         return divisor
     raise RecipeError(

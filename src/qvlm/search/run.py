@@ -55,7 +55,7 @@ def search(
     if not start:
         warnings.warn(
             f"search.strategy={settings.strategy} finds nothing to search: no activations have "
-            "static ranges (recipe w4a4-static has)",
+            "static ranges (recipes w4a4-static and w6a6-static have)",
             stacklevel=2,
         )
         clips = unsearched(installer)
