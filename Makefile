@@ -30,13 +30,16 @@ kernels: $(READY) ## Compile the CPU kernels again after a change to their C++
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -e .
 
 CPU := src/qvlm/runtime/kernels/cpu
+SANITIZED := -std=c++17 -O1 -g -fsanitize=address,undefined -ffp-contract=off
+AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
 asan: ## Every kernel path that runs here under AddressSanitizer
 	mkdir -p build/asan
-	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -ffp-contract=off -mavx2 -mfma -c \
-	    $(CPU)/avx2.cpp -o build/asan/avx2.o
-	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -ffp-contract=off -I$(CPU) \
-	    tests/native/compare_paths.cpp $(filter-out $(CPU)/module.cpp $(CPU)/avx2.cpp,$(wildcard $(CPU)/*.cpp)) \
-	    build/asan/avx2.o -o build/asan/compare_paths -lpthread -ldl
+	$(CXX) $(SANITIZED) -mavx2 -mfma -c $(CPU)/avx2.cpp -o build/asan/avx2.o
+	$(CXX) $(SANITIZED) $(AVX512) -c $(CPU)/avx512.cpp -o build/asan/avx512.o
+	$(CXX) $(SANITIZED) $(AVX512) -mamx-tile -mamx-int8 -c $(CPU)/amx.cpp -o build/asan/amx.o
+	$(CXX) $(SANITIZED) -I$(CPU) tests/native/compare_paths.cpp \
+	    $(addprefix $(CPU)/,linear.cpp threads.cpp portable.cpp neon.cpp) \
+	    $(addprefix build/asan/,avx2.o avx512.o amx.o) -o build/asan/compare_paths -lpthread -ldl
 	build/asan/compare_paths
 
 CROSS ?= aarch64-linux-gnu-g++

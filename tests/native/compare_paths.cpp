@@ -1,5 +1,6 @@
 // Every kernel path that runs here against a few loops of its own, on blocks of memory without a
 // byte to spare: under AddressSanitizer (`make asan`) a read or write outside them ends the program.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -62,7 +63,7 @@ double worst(const Isa& isa, const Case& c, int threads) {
     Weights w = {c.arithmetic, c.bits, 1, c.out, c.in, c.group, nullptr, nullptr, nullptr,
                  levels / 2};
     const int largest = c.symmetric ? levels / 2 : levels - 1;
-    if (c.arithmetic == Arithmetic::bytes) w.run = 32767 / (2 * top * largest);
+    if (c.arithmetic == Arithmetic::bytes) w.run = std::max(1, 32767 / (2 * top * largest));
     const int64_t groups = w.groups(), padded = w.panels() * kPanel;
     auto packed = exact<uint8_t>(w.panels() * w.panel_bytes());
     auto scale = exact<uint16_t>(padded * groups);
@@ -164,12 +165,13 @@ int main() {
         {Arithmetic::bytes, 6, 6, false}, {Arithmetic::bytes, 8, 6, true},
         {Arithmetic::words, 8, 8, false}, {Arithmetic::words, 8, 8, true},
         {Arithmetic::reals, 4, 8, false}, {Arithmetic::reals, 6, 8, false},
-        {Arithmetic::reals, 8, 8, false}};
+        {Arithmetic::reals, 8, 8, false}, {Arithmetic::bytes, 8, 8, true}};
     const struct { int64_t tokens, in, out, group; } shapes[] = {
         {1, 1, 1, 1},      {1, 64, 17, 32},  {3, 96, 40, 96},     {4, 128, 16, 16},
         {5, 33, 15, 33},   {6, 128, 31, 64}, {13, 90, 50, 6},     {7, 2304, 20, 2304},
-        {9, 3000, 18, 1500}, {40, 256, 129, 128}};
-    const Isa* const isas[] = {portable_isa(), avx2_isa(), avx512_isa(), neon_isa()};
+        {9, 3000, 18, 1500}, {40, 256, 129, 128}, {19, 2208, 50, 32}, {33, 4160, 33, 4160}};
+    const Isa* const isas[] = {portable_isa(), avx2_isa(), avx512_isa(), amx_isa(),
+                               neon_isa()};
     int runs = 0, failures = 0;
     for (const Isa* isa : isas) {
         if (!isa) continue;
@@ -180,6 +182,10 @@ int main() {
                     if (grid == Grid::per_group && shape.group * (1 << width.bits) > 32767)
                         continue;  // their sums of weights do not fit: kernels/plan.py refuses
                     const bool real = width.arithmetic == Arithmetic::reals;
+                    const bool wide = isa == avx512_isa() || isa == amx_isa();
+                    if (width.arithmetic == Arithmetic::bytes && width.activation_bits == 8 &&
+                        width.bits == 8 && !wide)
+                        continue;  // pairs of products do not fit the 16 bits of these paths
                     const Case c = {width.arithmetic, width.bits,   width.activation_bits,
                                     shape.tokens,     shape.in,     shape.out,
                                     shape.group,      real ? Grid::none : grid, width.symmetric};

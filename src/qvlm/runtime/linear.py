@@ -95,7 +95,7 @@ class QuantizedLinear(nn.Module):
         if self.kernel in (DEFINITION, TRITON):
             packed = pack_bits(weight.levels, weight.bits)
             return {"packed": packed, "scale": scale, "zero_point": weight.zero_point}
-        plan = plan_of(self.shape)
+        plan = plan_of(self.shape, self.kernel)
         if isinstance(plan, str):
             raise KernelError(f"layer '{self.name}': {plan}")
         return {

@@ -34,15 +34,7 @@ def _nothing_asked(monkeypatch):
 
 
 def test_the_fastest_one_is_taken():
-    proven = [name for name in PATHS if name not in choosing.UNPROVEN]
-    assert choose(shape(), "up", allow_fallback=False).kernel == proven[0]
-
-
-def test_what_never_ran_is_taken_only_where_it_is_asked_for(monkeypatch):
-    monkeypatch.setattr(native, "paths", lambda: ("avx512", "avx2", "portable"))
-    assert choose(shape(), "up", allow_fallback=False).kernel == "avx2"
-    monkeypatch.setenv("QVLM_KERNELS", "avx512")
-    assert choose(shape(), "up", allow_fallback=False).kernel == "avx512"
+    assert choose(shape(), "up", allow_fallback=False).kernel == PATHS[0]
 
 
 @pytest.mark.parametrize("name", [*PATHS, "torch"])
@@ -96,6 +88,15 @@ def test_bytes_are_used_only_where_products_fit():
                 if plan.arithmetic == "bytes":
                     assert 2 * plan.run * (2**active - 1) * largest < 2**15
                 assert plan.stored_bits >= bits
+
+
+def test_eight_bits_are_bytes_where_products_are_added_in_32_bits():
+    eight = ActivationScheme(bits=8)
+    symmetric = shape(weight_bits=8, symmetric=True, activations=eight)
+    assert plan_of(symmetric, "avx2").arithmetic == "words"
+    assert plan_of(symmetric, "avx512").arithmetic == "bytes"
+    assert plan_of(symmetric, "amx").arithmetic == "bytes"
+    assert plan_of(shape(weight_bits=8, activations=eight), "avx512").arithmetic == "words"
 
 
 def test_the_loader_records_every_layer(monkeypatch, quantized):

@@ -15,9 +15,7 @@ from qvlm.runtime.kernels.plan import LinearShape, plan_of
 DEFINITION = "torch"
 """The plain PyTorch definition; runs everywhere, slowly."""
 
-NAMES = ("avx512", "avx2", "neon", "portable", TRITON, DEFINITION)
-UNPROVEN = ("avx512",)
-"""Compiled, but no machine at hand has run them: taken only where `QVLM_KERNELS` asks for them."""
+NAMES = ("amx", "avx512", "avx2", "neon", "portable", TRITON, DEFINITION)
 VARIABLE = "QVLM_KERNELS"
 
 MISSING = (
@@ -51,7 +49,7 @@ def available_on(device: str) -> tuple[str, ...]:
 
 
 def selected(device: str = "cpu") -> str:
-    """Returns the kernel for layers that it can run: the one asked for, or the fastest proven one.
+    """Returns the kernel for layers that it can run: the one asked for, or the fastest.
 
     Args:
         device: type of device, `cpu` or `cuda`.
@@ -64,7 +62,7 @@ def selected(device: str = "cpu") -> str:
     if not asked:
         if available == (DEFINITION,):
             _warn_once(gpu.MISSING if device == "cuda" else MISSING)
-        return next(name for name in available if name not in UNPROVEN)
+        return available[0]
     if asked not in NAMES:
         raise KernelError(
             f"{VARIABLE}={asked} is unknown{nearest(asked, NAMES)}: use {', '.join(NAMES)}"

@@ -84,7 +84,7 @@ def linear(
         granularity,
         symmetric_activations,
     )
-    plan = _plan(shape)
+    plan = _plan(shape, kernel)
     if x.dtype not in FLOATS:
         raise KernelError(f"x has type {x.dtype}, expected float32, float16 or bfloat16")
     panels, groups = -(-out_features // PANEL), shape.in_features // group_size
@@ -194,8 +194,8 @@ def _shape(
 
 
 @lru_cache(maxsize=1024)
-def _plan(shape: LinearShape) -> Plan:
-    plan = plan_of(shape)
+def _plan(shape: LinearShape, kernel: str) -> Plan:
+    plan = plan_of(shape, kernel)
     if isinstance(plan, str):
         raise KernelError(plan)
     return plan

@@ -13,6 +13,9 @@ Arithmetic = Literal["bytes", "words", "reals"]
 STEPS = {"bytes": 4, "words": 2, "reals": 1}
 """Channels that one step of the kernel multiplies."""
 
+WIDE_SUMS = ("amx", "avx512")
+"""Kernels whose products of bytes are added in 32 bits."""
+
 _WIDEST_BYTE = 127
 _WIDEST_HALF = 2**15 - 1
 _WIDEST_SUM = 2**31 - 1
@@ -61,12 +64,17 @@ class Plan:
     middle: int
 
 
-def plan_of(shape: LinearShape) -> Plan | str:
+def plan_of(shape: LinearShape, kernel: str = "") -> Plan | str:
     """Returns how the kernels run a linear, or why they cannot.
 
     A weight enters as v - u. Where that fits a signed byte and two products fit 16 bits, products
     of bytes do, summed in 16 bits for `run` steps; else products of 16 bits, which are exact for
     every width. Their sums are 32 bits wide, which limits how many channels can share a scale.
+    Some kernels add products of bytes in 32 bits at once.
+
+    Args:
+        shape: of the linear.
+        kernel: name of the path; without one, the answer holds for those that add in 16 bits.
     """
     bits = shape.weight_bits
     middle = 2 ** (bits - 1)
@@ -88,6 +96,6 @@ def plan_of(shape: LinearShape) -> Plan | str:
         )
     run = _WIDEST_HALF // (2 * top * largest)
     fits_byte = largest <= _WIDEST_BYTE or (shape.symmetric and bits == 8)
-    if fits_byte and run:
-        return Plan("bytes", stored, run, middle)
+    if fits_byte and (run or kernel in WIDE_SUMS):
+        return Plan("bytes", stored, max(run, 1), middle)
     return Plan("words", 8, 1, middle)

@@ -1,5 +1,6 @@
 // x86-64 with AVX2 and FMA.
 #include "isa.h"
+#include "scalar.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -138,6 +139,7 @@ struct Bytes : IntegerSums {
             zero.low = _mm256_shuffle_epi8(all, fours);
             zero.high = _mm256_shuffle_epi8(all, _mm256_add_epi8(fours, _mm256_set1_epi8(8)));
         }
+        void fetch() const { prefetch(at); }
         void next() {
             const Integers levels = levels_of<bits>(at);
             centred.low = _mm256_sub_epi8(levels.low, zero.low);
@@ -171,6 +173,7 @@ struct Words : IntegerSums {
             const __m128i twos = _mm_unpacklo_epi8(all, all), more = _mm_unpackhi_epi8(all, all);
             zero = {_mm256_cvtepu8_epi16(twos), _mm256_cvtepu8_epi16(more)};
         }
+        void fetch() const { prefetch(at); }
         void next() {}
         Operand operand(int step) const {
             const auto wide = [](const uint8_t* from) { return _mm256_cvtepu8_epi16(load128(from)); };
@@ -230,6 +233,7 @@ struct Reals {
             const __m128i all = zeros_of(zeros, middle);
             zero = {_mm256_cvtepu8_epi32(all), _mm256_cvtepu8_epi32(_mm_srli_si128(all, 8))};
         }
+        void fetch() const { prefetch(at); }
         void next() {
             if constexpr (bits < 8) {
                 const Integers found = levels_of<bits>(at);
@@ -250,10 +254,59 @@ struct Reals {
     };
 };
 
+struct Lanes {
+    static constexpr int width = 8;
+    using V = __m256;
+    static V load(const float* at) { return _mm256_loadu_ps(at); }
+    static void store(float* at, V v) { _mm256_storeu_ps(at, v); }
+    static V all(float v) { return _mm256_set1_ps(v); }
+    static V add(V a, V b) { return _mm256_add_ps(a, b); }
+    static V sub(V a, V b) { return _mm256_sub_ps(a, b); }
+    static V div(V a, V b) { return _mm256_div_ps(a, b); }
+    static V min(V a, V b) { return _mm256_min_ps(a, b); }
+    static V max(V a, V b) { return _mm256_max_ps(a, b); }
+    // The partner of each float, and it or its negative: a + b and a - b.
+    static V within(V v) {
+        const __m256 sign = _mm256_set1_ps(-0.0f), none = _mm256_setzero_ps();
+        const auto step = [&](V partner, V negative) {
+            v = _mm256_add_ps(partner, _mm256_xor_ps(v, negative));
+        };
+        step(_mm256_permute2f128_ps(v, v, 1), _mm256_blend_ps(none, sign, 0xf0));
+        step(_mm256_permute_ps(v, 0x4e), _mm256_blend_ps(none, sign, 0xcc));
+        step(_mm256_permute_ps(v, 0xb1), _mm256_blend_ps(none, sign, 0xaa));
+        return v;
+    }
+    static float lowest(V v) {
+        __m128 four = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+        four = _mm_min_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_min_ss(four, _mm_movehdup_ps(four)));
+    }
+    static float highest(V v) {
+        __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+        four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+    }
+    static bool strange(V v) {
+        return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
+    }
+    static void put(V v, uint16_t* to) {
+        const __m256i wide = _mm256_cvttps_epi32(v);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                         _mm_packus_epi32(_mm256_castsi256_si128(wide),
+                                          _mm256_extracti128_si256(wide, 1)));
+    }
+    static void put(V v, uint8_t* to) {
+        const __m256i wide = _mm256_cvttps_epi32(v);
+        const __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(wide),
+                                              _mm256_extracti128_si256(wide, 1));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(half, half));
+    }
+};
+
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"avx2", round_tile, multiply};
+const Isa kIsa = {"avx2", tile_of, round_tile, multiply};
 
 }  // namespace
 

@@ -13,7 +13,7 @@ struct TokenGrid {
 
 // A rectangle of the output, and the memory that computing it needs.
 struct Task {
-    int64_t first_tile, last_tile;    // of kTile tokens each
+    int64_t first_tile, last_tile;    // of Isa::tile each
     int64_t first_panel, last_panel;
     void* buffer;                     // buffer_bytes(), aligned to 64
 };
@@ -23,20 +23,27 @@ struct Task {
 // 24 and 48 KiB; 32 itself was not timed).
 constexpr int64_t kSpanBytes = 32 * 1024;
 
-// A group is cut only where it is the only one, so one larger than a span needs more. No path
-// unpacks a level to more than 4 bytes.
+// A group is not cut where there are several, so one larger than a span needs more. No path unpacks a
+// level to more than 4 bytes; AMX unpacks two panels of bytes, whole, and up to 16 blocks of zeros.
 inline int64_t buffer_bytes(const Weights& w) {
-    const int64_t group = w.group_blocks() * kLevels * 4;
-    return w.groups() == 1 || group < kSpanBytes ? kSpanBytes : group;
+    const int64_t group = (w.group_blocks() + 16) * kLevels * 4;
+    return group < kSpanBytes ? kSpanBytes : group;
 }
+
+struct TileShape {
+    int tokens;
+    int64_t words;                    // of the tile
+};
 
 struct Isa {
     const char* name;
+    TileShape (*tile)(const Weights&, const Inputs&);
     // Rounds the tokens of one tile into words[steps][tokens of the tile]; grids[token], or
-    // grids[token][group]. `row` has room for the words of one token and for one group of floats.
+    // grids[token][group]. `row` has room for the words of one token and, where groups have
+    // grids of their own, for its floats and grids.
     void (*round_tile)(const Weights&, const Inputs&, int64_t tile, uint32_t* words,
                        TokenGrid* grids, uint32_t* row);
-    // Multiplies; words holds all tiles, kTile * steps words apart.
+    // Multiplies; words holds all tiles, of TileShape words each.
     void (*multiply)(const Weights&, const Inputs&, const Outputs&, const uint32_t* words,
                      const TokenGrid* grids, const Task&);
 };
@@ -44,6 +51,7 @@ struct Isa {
 const Isa* portable_isa();
 const Isa* avx2_isa();      // null where not compiled in or the processor lacks it
 const Isa* avx512_isa();
+const Isa* amx_isa();
 const Isa* neon_isa();
 
 }  // namespace qvlm

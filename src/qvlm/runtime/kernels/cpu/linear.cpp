@@ -29,8 +29,8 @@ class Scratch {
     int64_t size_ = 0;
 };
 
-// Inputs of a task in a 512 KiB L2 cache: kTiles * kTile tokens of one span.
-constexpr int64_t kTiles = 20;
+// Inputs of a task in a 512 KiB L2 cache: so many tokens of one span.
+constexpr int64_t kTokens = 120;
 constexpr int64_t kPanels = 8;
 // Tasks a thread should find at least, so that none waits long for another.
 constexpr int64_t kShares = 4;
@@ -44,14 +44,15 @@ struct Call {
     const Outputs& outputs;
     uint32_t* words;
     TokenGrid* grids;
-    int64_t steps, row, tiles;
+    TileShape tile;
+    int64_t row, tiles;
     int64_t tiles_each, panels_each, panel_tasks;
 };
 
 void round_one(void* context, int64_t tile) {
     const Call& call = *static_cast<Call*>(context);
     thread_local Scratch row;
-    call.isa.round_tile(call.weights, call.inputs, tile, call.words + tile * kTile * call.steps,
+    call.isa.round_tile(call.weights, call.inputs, tile, call.words + tile * call.tile.words,
                         call.grids,
                         static_cast<uint32_t*>(row.of(call.row * 4)));
 }
@@ -74,11 +75,13 @@ void linear(const Isa& isa, const Weights& w, const Inputs& in, const Outputs& o
     if (in.tokens == 0) return;
     thread_local Scratch words, grids;
     const int64_t steps = w.blocks() * steps_per_block(w.arithmetic);
-    const int64_t tiles = ceil_div(in.tokens, kTile);
-    const int64_t row = steps + (in.grid == Grid::per_group ? w.group_size : 0);
+    const TileShape tile = isa.tile(w, in);
+    const int64_t tiles = ceil_div(in.tokens, tile.tokens);
+    const int64_t row = steps + (in.grid == Grid::per_group ? w.in_features + 2 * w.groups() : 0);
     const int64_t grids_each = in.grid == Grid::per_group ? w.groups() : 1;
     if (in.tokens * w.in_features * w.out_features < kWorthwhile) threads = 1;
-    const int64_t tiles_each = tiles < kTiles ? tiles : kTiles;
+    const int64_t most = ceil_div(kTokens, tile.tokens);
+    const int64_t tiles_each = tiles < most ? tiles : most;
     const int64_t shares = ceil_div(threads * kShares, ceil_div(tiles, tiles_each));
     int64_t panels_each = ceil_div(w.panels(), shares);
     if (tiles > 1 && panels_each > kPanels) panels_each = kPanels;
@@ -86,9 +89,9 @@ void linear(const Isa& isa, const Weights& w, const Inputs& in, const Outputs& o
                  w,
                  in,
                  out,
-                 static_cast<uint32_t*>(words.of(tiles * kTile * steps * 4)),
-                 static_cast<TokenGrid*>(grids.of(in.tokens * grids_each * sizeof(TokenGrid))),
-                 steps,
+                 static_cast<uint32_t*>(words.of(tiles * tile.words * 4)),
+                 static_cast<TokenGrid*>(grids.of(tiles * tile.tokens * grids_each * sizeof(TokenGrid))),
+                 tile,
                  row,
                  tiles,
                  tiles_each,

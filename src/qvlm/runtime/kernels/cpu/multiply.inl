@@ -36,6 +36,7 @@ struct Buffer {
         return A::load_operand(at + step * static_cast<int64_t>(sizeof(typename A::Operand)));
     }
     void group(const uint8_t*, int) {}
+    void fetch() {}
     void next() {}
     void done() { at += A::steps * static_cast<int64_t>(sizeof(typename A::Operand)); }
 };
@@ -47,6 +48,7 @@ inline __attribute__((always_inline)) const uint32_t* accumulate(
     const uint32_t* const end = words + blocks * A::steps * R;
 #pragma GCC unroll 1
     while (words != end) {
+        source.fetch();
         source.next();
 #pragma GCC unroll 4
         for (int step = 0; step < A::steps; ++step) {
@@ -184,6 +186,10 @@ void pass_rows(int rows, const Source& source, const Weights& w, int64_t panel, 
         if (rows == 5) return pass<A, 5>(source, w, panel, span, words, groups, cells);
         return pass<A, 6>(source, w, panel, span, words, groups, cells);
     }
+}
+
+inline TileShape tile_of(const Weights& w, const Inputs&) {
+    return {kTile, kTile * w.blocks() * steps_per_block(w.arithmetic)};
 }
 
 inline int rows_of(const Inputs& in, int64_t tile) {

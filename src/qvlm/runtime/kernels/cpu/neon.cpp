@@ -1,5 +1,6 @@
 // 64-bit Arm with the dot product extension.
 #include "isa.h"
+#include "scalar.h"
 
 #if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
 #include <arm_neon.h>
@@ -145,6 +146,7 @@ struct Bytes : IntegersOf<int8x16_t> {
                 zero.at[i] = vqtbl1q_u8(
                     all, vaddq_u8(vld1q_u8(fours), vdupq_n_u8(static_cast<uint8_t>(4 * i))));
         }
+        void fetch() const { prefetch(at); }
         void next() {}
         Operand operand(int) const {
             const Codes levels = levels_of<bits>(at);
@@ -183,6 +185,7 @@ struct Words : IntegersOf<int16x8_t> {
             const Codes twos = {{vzip1q_u8(all, all), vzip2q_u8(all, all), all, all}};
             for (int i = 0; i < 4; ++i) zero.at[i] = wide16(twos.at[i / 2], i % 2);
         }
+        void fetch() const { prefetch(at); }
         void next() {}
         Operand operand(int step) const {
             Operand v;
@@ -245,6 +248,7 @@ struct Reals {
         Codes levels;
         explicit Stream(const uint8_t* from) : at(from), zero(), levels() {}
         void group(const uint8_t* zeros, int middle) { zero = wide_of(zeros_of(zeros, middle)); }
+        void fetch() const { prefetch(at); }
         void next() { levels = levels_of<bits>(at); }
         Operand operand(int step) const {
             const Integers wide = wide_of(levels.at[step]);
@@ -256,10 +260,12 @@ struct Reals {
     };
 };
 
+using Lanes = Scalar;
+
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"neon", round_tile, multiply};
+const Isa kIsa = {"neon", tile_of, round_tile, multiply};
 
 }  // namespace
 

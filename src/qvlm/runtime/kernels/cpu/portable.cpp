@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "isa.h"
+#include "scalar.h"
 
 namespace qvlm {
 namespace {
@@ -106,6 +107,7 @@ struct Plain {
             zeros = from;
             middle = all;
         }
+        void fetch() const { prefetch(at); }
         void next() { centred_of<bits, last>(at, zeros, middle, centred); }
         Operand operand(int step) const {
             Operand v;
@@ -121,10 +123,12 @@ using Bytes = Plain<uint8_t, int32_t, 4>;
 using Words = Plain<uint16_t, int32_t, 2>;
 using Reals = Plain<float, float, 1>;
 
+using Lanes = Scalar;
+
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"portable", round_tile, multiply};
+const Isa kIsa = {"portable", tile_of, round_tile, multiply};
 
 }  // namespace
 
