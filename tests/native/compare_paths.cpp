@@ -193,10 +193,10 @@ int main() {
                     ++runs;
                     if (!(error < 1e-6)) {
                         ++failures;
-                        std::printf("%s: W%dA%d %ldx%ldx%ld group %ld: %g\n", isa->name, c.bits,
-                                    c.activation_bits, static_cast<long>(c.tokens),
+                        std::printf("%s: W%dA%d %ldx%ldx%ld group %ld grid %d: %g\n", isa->name,
+                                    c.bits, c.activation_bits, static_cast<long>(c.tokens),
                                     static_cast<long>(c.in), static_cast<long>(c.out),
-                                    static_cast<long>(c.group), error);
+                                    static_cast<long>(c.group), static_cast<int>(c.grid), error);
                     }
                 }
         std::printf("%s ran\n", isa->name);

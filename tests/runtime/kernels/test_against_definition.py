@@ -80,13 +80,16 @@ def test_channels_in_several_spans(path, weight_bits, activation_bits, group_siz
 @pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
 @pytest.mark.parametrize("tokens", [1, 3, 4, 7, 13])
 def test_a_grid_per_token_and_group(path, weight_bits, activation_bits, symmetric, tokens):
-    for size, rotate in ((32, True), (16, False), (128, True), (6, False), (1, True)):
+    for size, groups, rotate in (
+        (32, 3, True), (16, 3, False), (128, 3, True), (6, 3, False), (1, 3, True), (64, 1, True),
+        (33, 1, False),
+    ):  # fmt: skip
         made = parameters(
-            37, 3 * size, weight_bits=weight_bits, activation_bits=activation_bits,
+            37, groups * size, weight_bits=weight_bits, activation_bits=activation_bits,
             group_size=size, granularity="per_group_rotated" if rotate else "per_group",
             symmetric=symmetric,
         )  # fmt: skip
-        same_bits(path, made, inputs(tokens, 3 * size))
+        same_bits(path, made, inputs(tokens, groups * size))
 
 
 @pytest.mark.parametrize("width", [(4, 4), (8, 8)])

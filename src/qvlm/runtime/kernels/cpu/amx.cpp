@@ -105,8 +105,9 @@ template <int bits>
 void multiply_tiles(const Job& job, const Task& task) {
     const Weights& w = job.w;
     auto* const buffer = static_cast<uint8_t*>(task.buffer);
+    const bool grouped = job.in.grid == Grid::per_group;
     configure(job.cut.blocks);
-    if (w.groups() == 1) {
+    if (w.groups() == 1 && !grouped) {
         for (int64_t panel = task.first_panel; panel < task.last_panel; panel += 2) {
             const int panels = task.last_panel - panel > 1 ? 2 : 1;
             for (int p = 0; p < panels; ++p)
@@ -116,7 +117,6 @@ void multiply_tiles(const Job& job, const Task& task) {
         }
     } else {
         const int64_t fit = kNear / job.cut.bytes(), per = fit > 0 ? fit : 1;
-        const bool grouped = job.in.grid == Grid::per_group;
         for (int64_t at = 0; at < w.groups(); at += per) {
             const int64_t end = at + per < w.groups() ? at + per : w.groups();
             for (int64_t panel = task.first_panel; panel < task.last_panel; ++panel) {
