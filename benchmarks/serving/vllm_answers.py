@@ -1,6 +1,6 @@
 """Ask a checkpoint all questions of a file through vLLM, greedily. Runs in vLLM's environment.
 
-usage: vllm_answers.py CHECKPOINT QUESTIONS ANSWERS
+usage: vllm_answers.py CHECKPOINT QUESTIONS ANSWERS [--dtype bfloat16] [--without-amx]
 """
 
 from __future__ import annotations
@@ -24,8 +24,16 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("questions", type=Path, help="JSON list of prompt, image, tokens")
     parser.add_argument("answers", type=Path, help="JSON file to write")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument(
+        "--without-amx", action="store_true", help="let vLLM choose kernels as on other processors"
+    )
     options = parser.parse_args()
 
+    import torch
+
+    if options.without_amx:
+        torch.cpu._is_amx_tile_supported = lambda: False
     import vllm
     from PIL import Image
 
@@ -33,7 +41,7 @@ def main() -> None:
     begin = time.perf_counter()
     llm = vllm.LLM(
         options.checkpoint,
-        dtype="float32",
+        dtype=options.dtype,
         max_model_len=512,
         enforce_eager=True,
         enable_prefix_caching=False,
@@ -51,6 +59,8 @@ def main() -> None:
     outputs = llm.generate(requests, settings, use_tqdm=False)
     answers = {
         "vllm": vllm.__version__,
+        "dtype": options.dtype,
+        "amx": bool(torch.cpu._is_amx_tile_supported()),
         "load_seconds": loaded - begin,
         "answer_seconds": time.perf_counter() - loaded,
         "schemes": schemes(llm),

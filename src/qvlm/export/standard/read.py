@@ -149,7 +149,7 @@ def _experts(model: nn.Module) -> Parts:
     try:
         return expert_parts(model)
     except ExportError as error:
-        raise ArtefactError(str(error)) from error
+        raise ArtefactError(f"{error.__cause__}: qvlm cannot read it quantized") from error
 
 
 def _names(
