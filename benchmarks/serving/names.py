@@ -138,7 +138,11 @@ def compare(directory: Path, found: dict[str, Any]) -> dict[str, Any]:
     row = {"verify": f"{check.outcome}: {check.detail}"}
     if "error" in found:
         return row | {"vllm_stops": found["error"]}
-    quantized = {name for name, scheme in found["layers"].items() if "Unquantized" not in scheme}
+    quantized = {
+        f"{name.partition('.experts')[0]}.experts" if ".experts" in name else name
+        for name, scheme in found["layers"].items()
+        if "Unquantized" not in scheme
+    }
     row["quantized_in_vllm"] = len(quantized)
     if reason is not None:
         return row

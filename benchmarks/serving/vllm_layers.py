@@ -59,7 +59,7 @@ def layers(model: Any) -> dict[str, str]:
     found = {}
     for name, part in model.named_modules():
         method = getattr(part, "quant_method", None)
-        if method is None or not (hasattr(part, "input_size") or name.endswith(".experts")):
+        if method is None or not (hasattr(part, "input_size") or ".experts" in name):
             continue
         scheme = getattr(part, "scheme", None)
         found[name] = type(method if scheme is None else scheme).__name__

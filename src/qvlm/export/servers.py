@@ -41,7 +41,7 @@ def vllm(layer: StoredLayer) -> Execution:
         eight = layer.weight_bits == activations.bits == 8 and per_row and layer.symmetric
         return Execution(f"W8A8Int8, integers{_amx(layer)}" if eight else REFUSED)
     if activations.bits == FLOAT_BITS and ".experts." in layer.path:
-        return Execution("WNA16 experts, weights only (no CPU kernel)")
+        return Execution("WNA16 experts, weights only (CPU: some models)")
     if activations.bits == FLOAT_BITS:
         return Execution(f"WNA16, weights only{_cpu(layer)}")
     wnam = activations.granularity == "per_token" and activations.symmetric
