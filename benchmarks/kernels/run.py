@@ -6,7 +6,9 @@ Contenders take turns, one call each, so that whatever else the machine does hit
 figure is the median over rounds of (time of torch fp32 / time of the contender). With few tokens,
 every contender rotates among weight sets of 512 MB or more together: else the cache is measured.
 Other libraries are used where they are installed: onnxruntime and onnx, openvino. Writes
-results.json and README.md here.
+results.json and README.md here, or into --output; with --keep, shapes that are there already and
+not measured now stay, so that a long measurement can be made in parts. Only figures of one kernel and
+processor are kept together.
 """
 
 from __future__ import annotations
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of measuring, for each shape")
     parser.add_argument("--shapes", nargs="+", default=SHAPES, help="tokens x in x out")
     parser.add_argument("--only", nargs="+", default=[], choices=list(CONTENDERS))
+    parser.add_argument("--keep", action="store_true", help="shapes of earlier runs in --output")
     parser.add_argument("--output", type=Path, default=HERE)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -103,6 +106,13 @@ def main() -> None:
         "bounds": bounds(),
         "shapes": {},
     }
+    if options.keep and (options.output / "results.json").is_file():
+        earlier = json.loads((options.output / "results.json").read_text(encoding="utf-8"))
+        if (earlier["kernel"], earlier["machine"]) != (result["kernel"], result["machine"]):
+            parser.error(
+                f"{options.output} holds figures of another kernel or machine: drop --keep"
+            )
+        result["shapes"] = earlier["shapes"]
     for shape in options.shapes:
         result["shapes"][shape] = measure(shape, names, options.seconds)
         print(shape, "done", flush=True)
