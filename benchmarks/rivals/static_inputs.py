@@ -16,8 +16,9 @@ from torch import nn
 
 from qvlm.numerics.affine import AffineGrid, dequantize, grid_from_range
 from qvlm.numerics.affine import quantize as to_levels
-from qvlm.observe.collectors import ErrorCollector, TailCollector
+from qvlm.observe.collectors import ErrorCollector
 from qvlm.observe.hooks import watch_inputs
+from qvlm.observe.tails import TailCollector
 
 NOTES = "static ranges are simulated: they do not fold into the library's weights"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -10,6 +11,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of mallopt(3)."""
 LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "pillow")
 
 
@@ -17,6 +20,17 @@ def peak_rss_bytes() -> int:
     """Largest resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def keep_no_freed_memory() -> None:
+    """Lets what is freed go back to the system at once, where the C library can be told so (glibc).
+
+    By default it keeps freed blocks of up to 32 MiB for later: gigabytes, after weights of many
+    sizes have come and gone. From here on, each block above 1 MiB is mapped by itself.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_MMAP_THRESHOLD, 1 << 20)
 
 
 def rss_bytes() -> int:

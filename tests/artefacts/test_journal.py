@@ -14,8 +14,8 @@ def test_the_next_process_finds_what_was_saved(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.save("a/one.0", {"seen": 3}, {"x": torch.arange(3)})
     journal.save("two", {}, {})
-    rows = journal.save_rows("a/one.0.inputs", ({"h": torch.full((2,), i)} for i in range(3)))
-    assert [int(row["h"][0]) for row in rows] == [0, 1, 2]
+    rows = journal.save_rows("a/one.0.inputs", ((i, {"h": torch.full((2,), i)}) for i in range(3)))
+    assert [int(rows[index]["h"][0]) for index in range(3)] == [0, 1, 2]
     journal.drop("two")
     again = Journal(tmp_path)
     assert len(again) == 2

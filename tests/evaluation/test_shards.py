@@ -11,7 +11,7 @@ from qvlm.errors import DataError, OutputError
 from qvlm.evaluation import evaluate
 from qvlm.evaluation.answers import AnswersFile, read_answers
 from qvlm.evaluation.ask import batches_of
-from qvlm.evaluation.shards import Shard, joined_shard
+from qvlm.workers import Group, joined_workers
 from tiny.scienceqa import sample
 from tiny.scripted import Scripted
 
@@ -71,18 +71,18 @@ def test_a_torn_header_of_a_part_is_nothing(tmp_path: Path) -> None:
 
 
 def test_shares_are_a_partition() -> None:
-    shares = [Shard(rank, 3).share(range(10)) for rank in range(3)]
+    shares = [Group(rank, 3).share(range(10)).values() for rank in range(3)]
     assert sorted(item for share in shares for item in share) == list(range(10))
 
 
 def test_several_processes_need_a_file() -> None:
     with pytest.raises(OutputError, match="several processes need a file"):
-        evaluate(Scripted(), SAMPLES, model_fingerprint="m", shard=Shard(0, 2))
+        evaluate(Scripted(), SAMPLES, model_fingerprint="m", workers=Group(0, 2))
 
 
 @pytest.mark.parametrize(("rank", "count"), [("2", "2"), ("x", "2"), ("-1", "2")])
 def test_an_unusable_environment(monkeypatch: pytest.MonkeyPatch, rank: str, count: str) -> None:
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", count)
-    with pytest.raises(DataError, match="start with torchrun"), joined_shard():
+    with pytest.raises(DataError, match="start with torchrun"), joined_workers():
         pass

@@ -34,6 +34,22 @@ def test_quantiles_are_the_order_statistics(tokens: int) -> None:
     assert torch.equal(upper[0], x.amax(0))
 
 
+@pytest.mark.parametrize("parts", [(120,), (60, 60), (1, 118, 1)])
+def test_merged_streams_are_as_if_one_had_seen_all(parts: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(120, 3).round(decimals=1)
+    whole = TailQuantiles(3, PERCENTILES, 120)
+    for part in torch.split(x, parts):
+        tails = TailQuantiles(3, PERCENTILES, 120)
+        tails.update(part)
+        assert tails.tails is not None
+        whole.merge(*tails.tails, tails.seen)
+    for bound, expected in zip(whole.ranges(), sorted_ranges(x), strict=True):
+        assert torch.equal(bound, expected)
+    with pytest.raises(ValueError, match="121 tokens seen, only 120"):
+        whole.merge(x[:1].t(), x[:1].t(), 1)
+
+
 def test_whole_ranks_are_not_moved_by_binary_fractions() -> None:
     # 0.98 * 200 = 196 exactly: of 0 .. 199 the 196th value is 195, its mirror 4.
     tails = TailQuantiles(1, PERCENTILES, 200)

@@ -24,6 +24,21 @@ def test_a_stream_sums_weighted_outer_products() -> None:
     torch.testing.assert_close(streamed(x).matrix, x.t() @ x)
 
 
+def test_merged_parts_add_up_in_their_order_to_the_bit() -> None:
+    torch.manual_seed(0)
+    batches = torch.randn(3, 20, 6)
+    batches[..., 4] = 0
+    whole, sums = Hessian(6), Hessian(6)
+    assert sums.is_empty
+    for batch in batches:
+        whole.update(batch)
+        part = streamed(batch, piece=20)
+        sums.merge(part.matrix, part.dead)
+    assert torch.equal(sums.matrix, whole.matrix)
+    assert torch.equal(sums.dead, whole.dead)
+    assert whole.dead.tolist() == [False] * 4 + [True, False]
+
+
 def test_tokens_of_weight_zero_leave_no_trace_but_keep_a_channel_alive() -> None:
     x = torch.tensor([[1.0, 0.0, 0.0], [2.0, 5.0, 0.0]])
     hessian = streamed(x, torch.tensor([1.0, 0.0]))

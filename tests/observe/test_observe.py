@@ -19,7 +19,8 @@ from qvlm.numerics.clipping import clip_error
 from qvlm.numerics.entropy import JointHistogram
 from qvlm.observe import observe
 from qvlm.observe import tower as tower_module
-from qvlm.observe.collectors import PairCollector, leading_sites
+from qvlm.observe.collectors import PairCollector
+from qvlm.observe.tails import leading_sites
 from qvlm.schemes import ActivationScheme, LayerScheme, Recipe
 from tiny.batches import tiny_batches
 from tiny.counting import layers_that_compute
@@ -140,7 +141,8 @@ def test_memory_of_the_dependency_does_not_grow_with_samples(model_and_batches: 
     pairs = PairCollector(model_map, schemes, extremes)
 
     def held() -> int:
-        tables = [histogram._sums for histogram in pairs._histograms.values()]
+        links = pairs._histograms.values()
+        tables = [histogram.sums for link in links for histogram in link.values()]
         waiting = [x for _, _, x in pairs._earlier.values()]
         return sum(tensor.nbytes for tensor in [*tables, *waiting])
 

@@ -154,8 +154,9 @@ def test_hessians_are_those_of_levels_without_padding(
     seen: list[torch.Tensor] = []
     weights = TokenWeights("uniform", bench.model, (tower,), bench.batches)
     monkeypatch.setattr(weights, "_tokens", [2.0 * batch.valid for batch in bench.batches])
-    run = TowerRun(bench.model, tower, dict(enumerate(calls)), weights)
-    found = run.hessians(0, [{HIDDEN: call.hidden} for call in calls], [site])[site.name]
+    run = TowerRun(bench.model, tower, dict(enumerate(calls)), weights, len(calls))
+    inputs = {index: {HIDDEN: call.hidden} for index, call in enumerate(calls)}
+    found = run.hessians(0, inputs, [site])[site.name]
     grid = bench.installer.grid(site, bench.installer.index_of(site, bench.clips))
     assert grid is not None
     norm = bench.model.get_submodule(f"{tower.layers[0]}.input_layernorm")

@@ -20,7 +20,7 @@ def test_weights_are_the_gradient_norms_of_the_normalized_state(tmp_path: Path) 
     batch = tiny_batches(tmp_path / "d", processor)[0]
     batch.inputs["pixel_values"] = batch.inputs["pixel_values"].double()
     tower = next(tower for tower in towers if tower.name == "language")
-    weights = Sensitivity(model, towers, [batch]).weights("language", 1, 0)
+    weights = Sensitivity(model, towers, {0: batch}).weights("language", 1, 0)
     assert weights.shape == batch.labels.shape
     assert not weights[~batch.valid].any()
     count = batch.valid.sum(dim=1)
@@ -61,7 +61,7 @@ def test_every_tower_gets_weights_and_the_parameters_no_gradients(tmp_path: Path
     model, processor = tiny_llava()
     towers = describe(model, Recipe()).towers
     batches = tiny_batches(tmp_path / "d", processor)
-    sensitivity = Sensitivity(model, towers, batches)
+    sensitivity = Sensitivity(model, towers, dict(enumerate(batches)))
     images = len(batches[0].inputs["pixel_values"])
     assert sensitivity.weights("vision", 0, 0).shape[0] == images
     assert sensitivity.weights("projector", 0, 0).ndim >= 1

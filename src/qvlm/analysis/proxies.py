@@ -11,9 +11,10 @@ from qvlm.analysis.errors import Values, errors_by_sample
 from qvlm.artefacts import ModelMap, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.models.replay import TowerInput
-from qvlm.observe.collectors import PairCollector, Ranges, leading_sites
+from qvlm.observe.collectors import PairCollector
 from qvlm.observe.dependency import surviving
 from qvlm.observe.hooks import watch_inputs
+from qvlm.observe.tails import Ranges, leading_sites
 from qvlm.search import Installer
 from qvlm.search.state import start_indices
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from qvlm.schemes.layer import Frozen
 
 REPORT_NAME = "export.json"
+NATIVE = "qvlm"
 STANDARD = "compressed-tensors"
-FORMATS = ("qvlm", STANDARD)
+FORMATS = (NATIVE, STANDARD)
 """What `qvlm export` and `quantize --format` write; the first is the native one."""
 
 

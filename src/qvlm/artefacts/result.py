@@ -76,6 +76,8 @@ class Result(Frozen):
     """Second-order rounding; null where every weight was rounded to nearest."""
     vision: VisionPlan | None = None
     """What the vision-encoder optimization did, where the recipe asks for it."""
+    processes: int = 1
+    """That shared the calibration samples; peak_rss_bytes is that of the largest."""
     resumed_steps: int = 0
     """Pieces of work that an interrupted process had finished; the seconds do not count them."""
     warnings: tuple[str, ...]

@@ -6,14 +6,15 @@ where, is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-Rows = Sequence[Mapping[str, torch.Tensor]]
-"""Tensors per batch; each access may read them from a file."""
+Row = Mapping[str, torch.Tensor]
+Rows = Mapping[int, Row]
+"""Index of a batch -> its tensors; each access may read them from a file."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Steps(Protocol):
         """Keeps a finished step."""
 
     def recall_rows(self, name: str) -> Rows | None:
-        """What `save_rows` kept, or None."""
+        """What `save_rows` kept, of all batches, or None."""
 
-    def save_rows(self, name: str, rows: Iterable[Mapping[str, torch.Tensor]]) -> Rows:
-        """Takes rows one by one and returns them as they will be read."""
+    def save_rows(self, name: str, rows: Iterable[tuple[int, Row]]) -> Rows:
+        """Takes rows one by one, with their batches, and returns them as they will be read."""
 
     def drop(self, name: str) -> None:
         """Forgets a step or rows that nothing needs any more."""
@@ -66,9 +67,9 @@ class InMemory:
     def recall_rows(self, name: str) -> Rows | None:
         """Nothing was done before."""
 
-    def save_rows(self, name: str, rows: Iterable[Mapping[str, torch.Tensor]]) -> Rows:
+    def save_rows(self, name: str, rows: Iterable[tuple[int, Row]]) -> Rows:
         """Holds the rows in memory for as long as the caller does."""
-        return list(rows)
+        return dict(rows)
 
     def drop(self, name: str) -> None:
         """There is nothing to forget."""

@@ -21,6 +21,7 @@ from qvlm.artefacts.store import (
     remove_empty,
 )
 from qvlm.errors import ArtefactError, OutputError, QvlmError, ResumeError
+from qvlm.workers import ALONE, Workers
 
 SUFFIX = ".partial"
 MANIFEST_NAME = "manifest.json"
@@ -40,10 +41,10 @@ class Workspace:
         steps: what is finished.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, workers: Workers = ALONE) -> None:
         self.target = target
         self.directory = partial_of(target)
-        self.steps = Journal(self.directory / "steps")
+        self.steps = Journal(self.directory / "steps", workers)
         self._resumed = bool(len(self.steps))
 
     def agree(
@@ -86,48 +87,70 @@ class Workspace:
 
 @contextmanager
 def workspace(
-    target: Path, *, overwrite: bool = False, resume: bool = False
+    target: Path, *, overwrite: bool = False, resume: bool = False, workers: Workers = ALONE
 ) -> Iterator[Workspace]:
     """Yields the workspace of an output, locked; its output is published by the body.
 
     After success the workspace is removed. After an error that says the input is wrong, or before
     anything is finished, it is removed, too. Else it stays for `resume`, and the exception carries
-    a `resume_hint`.
+    a `resume_hint`. Of several processes the first one does all that.
 
     Raises:
         OutputError: `target` may not be replaced, or cannot be written; another run is at work; an
             interrupted run is there and neither `resume` nor `overwrite` was asked for.
         ResumeError: there is nothing to resume.
     """
-    check_replaceable(target, overwrite)
-    directory = partial_of(target)
-    if resume:
-        read_manifest(target)
-    made: list[Path] = []
+    entries: list[_Entry] = []
+    workers.lead(lambda: entries.append(_Entry(target, overwrite, resume)))
     try:
-        made += [path for path in (directory, *directory.parents) if not path.exists()]
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = _lock(directory)
-    except OSError as error:
-        remove_empty(made)
-        raise output_error(target, error) from error
-    try:
-        if not resume:
-            _clear(directory, target, overwrite)
-        work = Workspace(target)
         with clear_os_errors(target):
-            yield work
+            yield Workspace(target, workers)
     except BaseException as error:
-        if _is_worth_keeping(directory, error, resume):
-            _hint(error, target)
-        else:
-            _remove(directory)
-            remove_empty(made[1:])
+        for entry in entries:
+            entry.leave(error)
         raise
-    else:
-        _remove(directory)
-    finally:
-        lock.close()
+    for entry in entries:
+        entry.leave(None)
+
+
+class _Entry:
+    """A workspace that this process has locked, until it leaves."""
+
+    def __init__(self, target: Path, overwrite: bool, resume: bool) -> None:
+        check_replaceable(target, overwrite)
+        self._target, self._resume = target, resume
+        directory = self._directory = partial_of(target)
+        if resume:
+            read_manifest(target)
+        self._made: list[Path] = []
+        try:
+            self._made += [path for path in (directory, *directory.parents) if not path.exists()]
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(directory)
+        except OSError as error:
+            remove_empty(self._made)
+            raise output_error(target, error) from error
+        if resume:
+            return
+        try:
+            with clear_os_errors(target):
+                _clear(directory, target, overwrite)
+        except BaseException as error:
+            self.leave(error)
+            raise
+
+    def leave(self, error: BaseException | None) -> None:
+        """Removes the workspace or says how to go on with it; the error is why it is left."""
+        try:
+            if error is None:
+                _remove(self._directory)
+            elif _is_worth_keeping(self._directory, error, self._resume):
+                _hint(error, self._target)
+            else:
+                _remove(self._directory)
+                remove_empty(self._made[1:])
+        finally:
+            self._lock.close()
 
 
 def finish(target: Path) -> bool:

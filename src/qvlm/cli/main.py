@@ -28,9 +28,13 @@ from qvlm.cli import (
 )
 from qvlm.cli.interrupts import INTERRUPTED, TERMINATED, Interrupted, listen
 from qvlm.errors import QvlmError
+from qvlm.workers import PeerError, process_name
 
 _UsageError: Any = typer.BadParameter.__base__
 """Click's; Typer brings its own copy of Click or uses the installed one, as its version has it."""
+
+_SHARED = ("quantize", "evaluate")
+"""Verbs that several processes can share."""
 
 app = typer.Typer(
     name="qvlm",
@@ -68,6 +72,7 @@ def options(
 def run() -> None:
     """Runs the command line and exits."""
     debug = "--debug" in sys.argv[1:2]
+    _check_processes([word for word in sys.argv[1:] if not word.startswith("-")][:1])
     kept = "; a file given as --answers keeps its lines"
     listen()
     try:
@@ -83,6 +88,8 @@ def run() -> None:
         code = INTERRUPTED
     except Interrupted as error:
         code, kept = error.code, _hint(error) or kept
+    except PeerError as error:
+        _fail(f"{error}{_hint(error)}", 1)
     # The last place that can speak to the user.
     except Exception as error:
         if debug:
@@ -95,6 +102,12 @@ def run() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _check_processes(verb: list[str]) -> None:
+    """Ends where `torchrun` starts a verb that is the work of one process."""
+    if process_name() and verb and verb[0] not in _SHARED:
+        _fail(f"{verb[0]} is done by one process: start it without torchrun", 2)
+
+
 def _hint(error: BaseException) -> str:
     """How to go on, where something is kept."""
     hint = getattr(error, "resume_hint", "")
@@ -102,5 +115,6 @@ def _hint(error: BaseException) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"qvlm: {' '.join(message.split())}\n")
+    name = process_name()
+    sys.stderr.write(f"qvlm: {name and f'{name}: '}{' '.join(message.split())}\n")
     sys.exit(code)

@@ -86,8 +86,12 @@ def quantize(
     every layer, sizes, seconds), recipe.yaml and the artefacts of every stage. The directory
     appears complete or not at all; until then, OUTPUT.partial keeps what is finished.
 
-    Example: qvlm quantize llava-hf/llava-1.5-7b-hf --recipe w4a4 --calibration
-    scienceqa:/data/ScienceQA --output llava-q4
+    Examples:
+
+    qvlm quantize llava-hf/llava-1.5-7b-hf --recipe w4a4 --calibration scienceqa:/data/ScienceQA
+    --output llava-q4
+
+    torchrun --nproc-per-node 4 -m qvlm quantize llava-hf/llava-1.5-7b-hf --output llava-q4
     """
     from rich.console import Console
 
@@ -108,6 +112,8 @@ def quantize(
         _check_alone(given)
     elif model is None:
         raise typer.BadParameter("give a MODEL, or an interrupted run with --resume")
+    if dry_run and not pipeline.is_first_process():
+        return
     if dry_run:
         expected = pipeline.estimate(
             str(model),
@@ -129,8 +135,7 @@ def quantize(
         if resume is not None:
             result = pipeline.resume(resume, progress=progress)
         else:
-            make = pipeline.quantize_and_export if format_ == STANDARD else pipeline.quantize
-            result = make(
+            result = pipeline.quantize(
                 str(model),
                 recipe or "w4a4",
                 calibration or "picoscience",
@@ -138,10 +143,13 @@ def quantize(
                 overrides=adapter_override(adapter) + (set_ or []),
                 overwrite=overwrite,
                 memory=memory_bytes(memory),
+                format=format_,
                 allow_fallback=allow_fallback,
                 trust_remote_code=trust_remote_code,
                 progress=progress,
             )
+        if not pipeline.is_first_process():
+            return
         checked = pipeline.verify(target, record=True, progress=progress) if verify else None
     console = Console()
     console.print(summary_table(result))

@@ -12,7 +12,8 @@ from qvlm.data.prompts import conversation_text
 from qvlm.data.sample import Sample
 from qvlm.errors import ArtefactError, OutputError
 from qvlm.evaluation.answers import AnswersFile, Fingerprint, read_answers
-from qvlm.evaluation.shards import Shard, merge_parts
+from qvlm.evaluation.shards import answers_file, merge_parts
+from qvlm.workers import Workers
 
 Ask = Callable[[Iterable[Sequence[Sample]]], Iterator[list[str]]]
 Told = Callable[[Mapping[str, str], int], None]
@@ -41,7 +42,7 @@ def ask_all(
     batch_size: int,
     path: Path | None,
     fingerprint: Fingerprint,
-    shard: Shard,
+    workers: Workers,
     told: Told,
 ) -> Asked:
     """Returns the answers to all samples, whichever process asked.
@@ -52,7 +53,7 @@ def ask_all(
         batch_size: most samples in a batch.
         path: file of the answers; None keeps them in memory.
         fingerprint: of the run that the answers belong to.
-        shard: which part of the batches this process asks.
+        workers: the processes that share the batches.
         told: called at the start with what was known, and after every batch.
 
     Raises:
@@ -60,19 +61,19 @@ def ask_all(
             have no file.
         ArtefactError: the file of answers is corrupt.
     """
-    if path is None and shard.count > 1:
+    if path is None and workers.count > 1:
         raise OutputError("several processes need a file to put their answers together in: name it")
     batches = list(batches_of(samples, batch_size))
     order = [sample.key for batch in batches for sample in batch]
-    known = {} if path is None else _known(path, fingerprint, order, shard)
-    mine = shard.share(batches)
+    known = {} if path is None else _known(path, fingerprint, order, workers)
+    mine = list(workers.share(batches).values())
     texts = {s.key: known[s.key] for batch in mine for s in batch if s.key in known}
     total, seconds = sum(map(len, mine)), 0.0
     told(texts, total)
     with ExitStack() as stack:
         kept = None
         if path is not None:
-            kept = stack.enter_context(AnswersFile(shard.file(path), fingerprint))
+            kept = stack.enter_context(AnswersFile(answers_file(path, workers), fingerprint))
         # A batch is asked whole even where some of its answers are known, so that a resumed run
         # computes what an undisturbed one does, to the bit.
         open_ones = [batch for batch in mine if any(s.key not in texts for s in batch)]
@@ -86,8 +87,8 @@ def ask_all(
                 kept.append(new.items())
             texts.update(new)
             told(new, total)
-    if path is not None and shard.count > 1:
-        texts = _together(path, fingerprint, order, shard)
+    if path is not None and workers.count > 1:
+        texts = _together(path, fingerprint, order, workers)
     return Asked(texts, len(known), seconds)
 
 
@@ -101,10 +102,10 @@ def batches_of(samples: Sequence[Sample], batch_size: int) -> Iterator[list[Samp
 
 
 def _known(
-    path: Path, fingerprint: Fingerprint, order: Sequence[str], shard: Shard
+    path: Path, fingerprint: Fingerprint, order: Sequence[str], workers: Workers
 ) -> dict[str, str]:
     """Answers of an earlier run, parts of killed processes included."""
-    known = _together(path, fingerprint, order, shard)
+    known = _together(path, fingerprint, order, workers)
     strangers = known.keys() - set(order)
     if strangers:
         raise ArtefactError(
@@ -114,11 +115,9 @@ def _known(
 
 
 def _together(
-    path: Path, fingerprint: Fingerprint, order: Sequence[str], shard: Shard
+    path: Path, fingerprint: Fingerprint, order: Sequence[str], workers: Workers
 ) -> dict[str, str]:
     """Puts the parts of all processes into the file and returns all answers, in every process."""
-    shard.wait()
-    if shard.first:
-        merge_parts(path, fingerprint, order)
-    shard.wait()
+    workers.wait()
+    workers.lead(lambda: merge_parts(path, fingerprint, order))
     return read_answers(path)

@@ -17,12 +17,10 @@ from qvlm.evaluation.ask import Ask, ask_all
 from qvlm.evaluation.generator import Generator
 from qvlm.evaluation.options import write_options
 from qvlm.evaluation.score import data_sha, judge, prompt_sha, tabulate
-from qvlm.evaluation.shards import Shard
 from qvlm.evaluation.submission import check_submission, submission_text
 from qvlm.evaluation.tasks import Task, load_task
 from qvlm.evaluation.tasks.scorer import Scorer
-
-ALONE = Shard()
+from qvlm.workers import ALONE, Workers
 
 
 class Told(Protocol):
@@ -48,7 +46,7 @@ def evaluate(
     seed: int = 0,
     only: str | None = None,
     shot_seed: int | None = None,
-    shard: Shard = ALONE,
+    workers: Workers = ALONE,
 ) -> Scores:
     """Scores a model on a task.
 
@@ -67,7 +65,7 @@ def evaluate(
         seed: of the draw.
         only: score the samples of that column of the task only.
         shot_seed: by which the samples that are shown first were drawn; it is only recorded.
-        shard: which part of several processes' work this one does.
+        workers: the processes that share the questions.
 
     Raises:
         DataError: the task, parser or column is unknown, there are no samples, two share an id,
@@ -110,10 +108,10 @@ def evaluate(
         batch_size,
         answers,
         fingerprint,
-        shard,
+        workers,
         running,
     )
-    if submission is not None and shard.first:
+    if submission is not None and workers.first:
         write_new_file(submission, submission_text(task, samples, asked.texts))
     marks = judge(samples, asked.texts, scorer)
     return Scores(

@@ -8,68 +8,16 @@ a kill are appended when the next run starts, whatever the number of its process
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from qvlm.errors import DataError
 from qvlm.evaluation.answers import AnswersFile, Fingerprint, read_matching
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Which of `count` processes this is, from 0."""
-
-    rank: int = 0
-    count: int = 1
-
-    @property
-    def first(self) -> bool:
-        """True in the process that writes the outputs."""
-        return self.rank == 0
-
-    def share(self, items: Sequence[Item]) -> list[Item]:
-        """Returns this process's part."""
-        return list(items[self.rank :: self.count])
-
-    def file(self, path: Path) -> Path:
-        """Returns the file of answers that this process writes."""
-        return path if self.count == 1 else _part(path, self.rank)
-
-    def wait(self) -> None:
-        """Waits until all processes are here."""
-        if self.count > 1:
-            import torch.distributed as dist
-
-            dist.barrier()
+from qvlm.workers import Workers
 
 
-@contextmanager
-def joined_shard() -> Iterator[Shard]:
-    """Yields this process's shard as `torchrun` sets it, inside their group; alone without it.
-
-    Raises:
-        DataError: the variables RANK and WORLD_SIZE are set to something unusable.
-    """
-    rank, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if not (rank.isdecimal() and count.isdecimal() and int(rank) < int(count)):
-        raise DataError(f"RANK={rank} of WORLD_SIZE={count} is no process: start with torchrun")
-    shard = Shard(int(rank), int(count))
-    if shard.count == 1:
-        yield shard
-        return
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo")
-    try:
-        yield shard
-    finally:
-        dist.destroy_process_group()
+def answers_file(path: Path, workers: Workers) -> Path:
+    """Returns the file of answers that this process writes."""
+    return path if workers.count == 1 else _part(path, workers.rank)
 
 
 def merge_parts(path: Path, fingerprint: Fingerprint, order: Sequence[str]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import Batch
+from qvlm.artefacts.steps import Row
 from qvlm.models.replay import TowerInput, catch_tower
 
 HIDDEN = "hidden"
@@ -17,19 +17,19 @@ HIDDEN = "hidden"
 
 
 def caught_rows(
-    model: nn.Module, tower: Tower, batches: Sequence[Batch], calls: dict[int, TowerInput]
-) -> Iterator[Mapping[str, torch.Tensor]]:
-    """Yields what the first layer receives, batch by batch, and fills `calls`.
+    model: nn.Module, tower: Tower, batches: Mapping[int, Batch], calls: dict[int, TowerInput]
+) -> Iterator[tuple[int, Row]]:
+    """Yields what the first layer receives, with the index of its batch, and fills `calls`.
 
     Args:
         model: the model as it is.
         tower: which tower.
-        batches: those that do not reach the tower are left out.
+        batches: by their index; those that do not reach the tower are left out.
         calls: batch index -> what the tower receives beside the hidden state, of which only the
             shape is kept.
     """
-    for index, batch in enumerate(batches):
+    for index, batch in batches.items():
         call = catch_tower(model, tower, batch)
         if call is not None:
             calls[index] = replace(call, hidden=call.hidden.to("meta"))
-            yield {HIDDEN: call.hidden}
+            yield index, {HIDDEN: call.hidden}

@@ -31,7 +31,8 @@ class TailQuantiles:
         self._channels = channels
         self._percentiles = tuple(percentiles)
         self._total = total_tokens
-        self._seen = 0
+        self.seen = 0
+        """Tokens so far."""
         self._kept = max(_tail_rank(p, total_tokens) for p in self._percentiles)
         self._low: Tensor | None = None
         self._high: Tensor | None = None
@@ -44,12 +45,29 @@ class TailQuantiles:
         """
         if x.shape[1] != self._channels:
             raise ValueError(f"expected {self._channels} channels, got {x.shape[1]}")
-        self._seen += len(x)
-        if self._seen > self._total:
-            raise ValueError(f"{self._seen} tokens seen, only {self._total} were announced")
+        self._count(len(x))
         values = x.float().t()
         self._low = _extremes(self._low, values, self._kept, largest=False)
         self._high = _extremes(self._high, values, self._kept, largest=True)
+
+    @property
+    def tails(self) -> tuple[Tensor, Tensor] | None:
+        """The smallest and the largest values kept, each [channels, kept]; None before a token."""
+        return None if self._low is None or self._high is None else (self._low, self._high)
+
+    def merge(self, low: Tensor, high: Tensor, tokens: int) -> None:
+        """Takes the tails of another stream of the same channels.
+
+        Args:
+            low, high: its `tails`, of a stream for which as many tokens were announced.
+            tokens: how many it has seen.
+
+        Raises:
+            ValueError: both have seen more tokens than were announced.
+        """
+        self._count(tokens)
+        self._low = _extremes(self._low, low, self._kept, largest=False)
+        self._high = _extremes(self._high, high, self._kept, largest=True)
 
     def ranges(self) -> tuple[Tensor, Tensor]:
         """Returns (lower, upper), each [percentiles, channels] float32.
@@ -57,13 +75,18 @@ class TailQuantiles:
         Raises:
             ValueError: no token was seen.
         """
-        if self._low is None or self._high is None or not self._seen:
+        if self._low is None or self._high is None or not self.seen:
             raise ValueError("no token was seen, so there is no range")
-        ranks = torch.tensor([_tail_rank(p, self._seen) - 1 for p in self._percentiles])
+        ranks = torch.tensor([_tail_rank(p, self.seen) - 1 for p in self._percentiles])
         ranks = ranks.to(self._low.device)
         low = self._low.sort(dim=1).values[:, ranks]
         high = self._high.sort(dim=1, descending=True).values[:, ranks]
         return low.t().contiguous(), high.t().contiguous()
+
+    def _count(self, tokens: int) -> None:
+        self.seen += tokens
+        if self.seen > self._total:
+            raise ValueError(f"{self.seen} tokens seen, only {self._total} were announced")
 
 
 def clip_error(

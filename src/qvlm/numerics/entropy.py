@@ -80,6 +80,15 @@ class JointHistogram:
         add = self._add_banded if self._banded else self._add_dense
         add(a, b)
 
+    @property
+    def sums(self) -> Tensor:
+        """What was added so far, [M, M] float64."""
+        return self._sums
+
+    def merge(self, sums: Tensor) -> None:
+        """Adds the `sums` of another histogram of the same levels."""
+        self._sums = self._sums.to(sums.device) + sums
+
     def joint(self) -> Tensor:
         """Returns P(m, l), [M, M] float64, summing to 1.
 

@@ -40,12 +40,23 @@ class Hessian:
             raise ValueError(f"expected {self._channels} channels, got {x.shape[1]}")
         x = x.float()
         weighted = x if weights is None else x * weights.float().unsqueeze(-1)
-        product, active = weighted.t() @ x, (x != 0).any(dim=0)
+        self._add(weighted.t() @ x, (x != 0).any(dim=0))
+
+    def merge(self, matrix: Tensor, dead: Tensor) -> None:
+        """Adds the `matrix` and `dead` of other tokens."""
+        self._add(matrix, ~dead)
+
+    def _add(self, product: Tensor, active: Tensor) -> None:
         if self._matrix is None or self._active is None:
             self._matrix, self._active = product, active
         else:
             self._matrix += product
             self._active |= active
+
+    @property
+    def is_empty(self) -> bool:
+        """True before the first token."""
+        return self._matrix is None
 
     @property
     def matrix(self) -> Tensor:

@@ -1,119 +1,20 @@
-"""What is kept of the activations while they stream by."""
+"""What ranges cost and how layers depend on each other, kept while activations stream by."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
 
 from qvlm.artefacts import ModelMap, Site
-from qvlm.artefacts.calibration import Batch
-from qvlm.errors import DataError
 from qvlm.numerics.affine import AffineGrid, grid_from_range
-from qvlm.numerics.clipping import TailQuantiles, clip_error
+from qvlm.numerics.clipping import clip_error
 from qvlm.numerics.entropy import JointHistogram
+from qvlm.observe.tails import Ranges, leading_sites
 from qvlm.schemes.layer import ActivationScheme
-
-Ranges = tuple[torch.Tensor, torch.Tensor]
-"""Lower and upper bounds, each [percentiles, channels]."""
-
-
-class TailCollector:
-    """Exact per-channel quantiles of every site that needs a range.
-
-    An expert that fewer than `expert_tokens` tokens were routed to says too little of its inputs:
-    it gets the range over all experts of its layer.
-    """
-
-    def __init__(
-        self,
-        model_map: ModelMap,
-        schemes: Mapping[str, ActivationScheme],
-        percentiles: Sequence[float],
-        batches: Sequence[Batch],
-        expert_tokens: int = 0,
-    ) -> None:
-        self._sites = {site.name: site for site in model_map.sites}
-        self._schemes = schemes
-        self._percentiles = tuple(percentiles)
-        self._tokens = sum(int(batch.valid.sum()) for batch in batches)
-        self._tiles = sum(_tiles(batch)[0] for batch in batches)
-        self._expert_tokens = expert_tokens
-        self._leaders = leading_sites(model_map)
-        self._tails: dict[str, TailQuantiles] = {}
-        self._pools: dict[tuple[str, int, bool], TailQuantiles] = {}
-        self.positions: dict[str, int] = {}
-        """Site -> number of positions seen."""
-
-    def see(self, batch: Batch, site: str, x: torch.Tensor) -> None:
-        """Takes x [tokens, channels] of one batch."""
-        scheme = self._schemes[site]
-        if not scheme.is_static and site not in self._leaders:
-            return
-        self.positions[site] = self.positions.get(site, 0) + len(x)
-        total = self._total(site, batch, len(x))
-        if self._is_per_tensor(site):
-            total, x = total * x.shape[1], x.reshape(-1, 1)
-        if site not in self._tails:
-            percentiles = self._percentiles if scheme.is_static else (1.0,)
-            self._tails[site] = TailQuantiles(x.shape[1], percentiles, total)
-        self._tails[site].update(x)
-        if self._sites[site].expert is not None:
-            self._pool(self._sites[site], x, total)
-
-    def ranges(self) -> dict[str, Ranges]:
-        """Site -> candidate ranges, for the static sites.
-
-        Raises:
-            DataError: a static site saw no token.
-        """
-        ranges = {}
-        for name in self._sites:
-            if not self._schemes[name].is_static:
-                continue
-            tails = self._pools.get(_pool_key(self._sites[name]), self._tails.get(name))
-            if self._sites[name].expert is None or self._seen(name) >= self._expert_tokens:
-                tails = self._tails.get(name)
-            if tails is None:
-                raise DataError(
-                    f"calibration never reached '{name}': give samples that use it "
-                    "(images for the vision tower and the projector)"
-                )
-            ranges[name] = tails.ranges()
-        return ranges
-
-    def extremes(self) -> dict[str, Ranges]:
-        """Leading site of a layer -> its smallest and largest value, each [1, channels]."""
-        return {
-            name: (lower[:1], upper[:1])
-            for name in self._leaders
-            if name in self._tails
-            for lower, upper in [self._tails[name].ranges()]
-        }
-
-    def _is_per_tensor(self, site: str) -> bool:
-        return self._schemes[site].is_static and self._schemes[site].granularity == "per_tensor"
-
-    def _seen(self, site: str) -> int:
-        return self.positions.get(site, 0)
-
-    def _pool(self, site: Site, x: torch.Tensor, total: int) -> None:
-        """Adds what an expert reads to what all experts of its layer read."""
-        key = _pool_key(site)
-        if key not in self._pools:
-            # A token may be routed to every expert.
-            experts = sum(_pool_key(other) == key for other in self._sites.values())
-            self._pools[key] = TailQuantiles(x.shape[1], self._percentiles, experts * total)
-        self._pools[key].update(x)
-
-    def _total(self, site: str, batch: Batch, rows: int) -> int:
-        """The most rows that the site can have seen at the end of the pass."""
-        if self._sites[site].reads_tokens:
-            return self._tokens
-        return math.ceil(rows * self._tiles / max(_tiles(batch)[1], 1))
+from qvlm.workers import ALONE, Workers
 
 
 class ErrorCollector:
@@ -128,24 +29,36 @@ class ErrorCollector:
         self._schemes = schemes
         self._ranges = ranges
         self._lp_norm = lp_norm
-        self._sums: dict[str, torch.Tensor] = {}
-        self._elements: dict[str, int] = {}
+        self._sums: dict[int, dict[str, torch.Tensor]] = {}
+        self._elements: dict[int, dict[str, int]] = {}
 
-    def see(self, site: str, x: torch.Tensor) -> None:
-        """Takes x [tokens, channels]."""
+    def see(self, site: str, x: torch.Tensor, batch: int = 0) -> None:
+        """Takes x [tokens, channels] of a batch."""
         if site not in self._ranges:
             return
         lower, upper = self._ranges[site]
         scheme = self._schemes[site]
         sums = clip_error(x, lower, upper, scheme.bits, scheme.symmetric, self._lp_norm)
-        self._sums[site] = self._sums.get(site, torch.zeros_like(sums)) + sums
-        self._elements[site] = self._elements.get(site, 0) + x.numel()
+        known, elements = self._sums.setdefault(batch, {}), self._elements.setdefault(batch, {})
+        known[site] = known.get(site, torch.zeros_like(sums)) + sums
+        elements[site] = elements.get(site, 0) + x.numel()
+
+    def join(self, workers: Workers) -> None:
+        """Takes what all processes have seen of their batches."""
+        sums = {batch: {s: t.tolist() for s, t in own.items()} for batch, own in self._sums.items()}
+        told = workers.join({batch: (sums[batch], self._elements[batch]) for batch in sums})
+        self._sums = {
+            index: {site: torch.tensor(values, dtype=torch.float64) for site, values in own.items()}
+            for index, (own, _) in enumerate(told)
+        }
+        self._elements = {index: elements for index, (_, elements) in enumerate(told)}
 
     def mean(self, site: str) -> torch.Tensor:
         """[percentiles] float64, mean of |x - x^|^p over all elements; 0 without any."""
-        if site not in self._sums:
-            return torch.zeros(len(self._ranges[site][0]), dtype=torch.float64)
-        return self._sums[site] / self._elements[site]
+        total = torch.zeros(len(self._ranges[site][0]), dtype=torch.float64)
+        for batch in sorted(self._sums):
+            total = total + self._sums[batch].get(site, 0)
+        return total / max(1, sum(own.get(site, 0) for own in self._elements.values()))
 
 
 class PairCollector:
@@ -166,7 +79,7 @@ class PairCollector:
         self._schemes = schemes
         self._grids: dict[str, AffineGrid] = {}
         self.know(extremes)
-        self._histograms: dict[tuple[str, int], JointHistogram] = {}
+        self._histograms: dict[tuple[str, int], dict[int, JointHistogram]] = {}
         self.seconds = 0.0
         self._earlier: dict[tuple[str, int], tuple[int, str, torch.Tensor]] = {}
 
@@ -193,9 +106,8 @@ class PairCollector:
             if layer + 1 == leader.layer and before.shape == x.shape:
                 grids = self._grids[name], self._grids[leader.name]
                 levels = grids[0].levels
-                key = (leader.tower, layer)
-                histogram = self._histograms.setdefault(key, JointHistogram(levels))
-                histogram.update(before, x, *grids)
+                of_link = self._histograms.setdefault((leader.tower, layer), {})
+                of_link.setdefault(batch, JointHistogram(levels)).update(before, x, *grids)
         is_last = leader.layer + 1 == self._layers[leader.tower]
         if is_last:
             self._earlier.pop((leader.tower, batch), None)
@@ -209,29 +121,21 @@ class PairCollector:
             for tower, layers in self._layers.items()
         }
 
+    def join(self, tower: str, k: int, workers: Workers) -> None:
+        """Adds up one link over the batches of all processes, in the order of the batches."""
+        own = self._histograms.get((tower, k), {})
+        told = workers.gather(
+            list(own), {str(batch): histogram.sums for batch, histogram in own.items()}
+        )
+        parts = {batch: parcel.tensors[str(batch)] for parcel in told for batch in parcel.info}
+        if parts:
+            total = JointHistogram(len(next(iter(parts.values()))))
+            for batch in sorted(parts):
+                total.merge(parts[batch])
+            self._histograms[tower, k] = {0: total}
+
     def link(self, tower: str, k: int) -> float:
         """D(k, k+1) of one link."""
-        histogram = self._histograms.get((tower, k))
+        self.join(tower, k, ALONE)
+        histogram = self._histograms.get((tower, k), {}).get(0)
         return 0.0 if histogram is None else histogram.conditional_entropy()
-
-
-def leading_sites(model_map: ModelMap) -> dict[str, Site]:
-    """Name -> the first site of each layer: what the dependency is measured on."""
-    return {site.name: site for site in model_map.leading_sites()}
-
-
-def _pool_key(site: Site) -> tuple[str, int, bool]:
-    """Sites of one layer's experts that share a range: what they read, or what their ends read."""
-    return site.tower, site.layer, site.role.endswith("_out")
-
-
-def _tiles(batch: Batch) -> tuple[int, int]:
-    """Images, tiles of images or patches in a batch, and how many of them are no padding.
-
-    A tower runs on as many rows for each of them, and may or may not leave out the padding.
-    """
-    pixels = batch.inputs.get("pixel_values")
-    if pixels is None:
-        return 0, 0
-    rows = pixels.flatten(0, max(pixels.ndim - 4, 0)).flatten(1)
-    return len(rows), int(rows.any(dim=1).sum())

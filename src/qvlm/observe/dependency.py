@@ -25,6 +25,7 @@ from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models.replay import TowerInput, catch_inputs, layers_caught, run_layer
 from qvlm.numerics.losses import normalized_error
+from qvlm.workers import ALONE, Workers
 
 Progress = Callable[[int, int], None]
 Quantize = Callable[[Site], None]
@@ -49,6 +50,7 @@ def error_dependency(
     quantize: Quantize,
     restore: Callable[[], None],
     progress: Progress = lambda done, total: None,
+    workers: Workers = ALONE,
 ) -> Dependency:
     """Returns the normalized error of layer k that survives into layer k+1, for every link.
 
@@ -63,19 +65,24 @@ def error_dependency(
         quantize: quantizes a site with the range that the search starts from.
         restore: puts every full-precision linear back.
         progress: told how many links are done.
+        workers: the processes that share the batches; all return the same.
     """
     start = time.perf_counter()
     towers = model_map.quantized_towers
     total = sum(max(len(tower.layers) - 1, 0) for tower in towers)
-    caught = [catch_inputs(model, towers, batch) for batch in batches]
+    caught = {
+        index: catch_inputs(model, towers, batch) for index, batch in workers.share(batches).items()
+    }
     values: dict[str, tuple[float, ...]] = {}
     layers_run = layers_caught(model_map, towers)
     done = 0
     for tower in towers:
-        inputs = [calls[tower.name] for calls in caught if tower.name in calls]
-        errors = []
+        own = {index: calls[tower.name] for index, calls in caught.items() if tower.name in calls}
+        inputs, errors = list(own.values()), []
         for outputs, targets in surviving(model, model_map, tower, inputs, quantize, restore):
-            errors.append(_mean_error(inputs, outputs, targets))
+            parts = map(_total_error, inputs, outputs, targets)
+            told = workers.join(dict(zip(own, parts, strict=True)))
+            errors.append(sum(total for total, _ in told) / sum(count for _, count in told))
             done += 1
             progress(done, total)
         values[tower.name] = tuple(errors)
@@ -122,14 +129,9 @@ def _layers_run(layers: int) -> int:
     return layers + 2 * (layers - 1) if layers > 1 else 0
 
 
-def _mean_error(
-    inputs: Sequence[TowerInput], outputs: list[torch.Tensor], targets: list[torch.Tensor]
-) -> float:
-    """Mean over all valid positions of all batches."""
-    total = positions = 0.0
-    for call, output, target in zip(inputs, outputs, targets, strict=True):
-        valid = torch.ones(target.shape[:-1]) if call.valid is None else call.valid
-        keep = valid.bool()
-        total += float(normalized_error(output[keep], target[keep])) * int(keep.sum())
-        positions += int(keep.sum())
-    return total / positions
+def _total_error(call: TowerInput, output: torch.Tensor, target: torch.Tensor) -> tuple[float, int]:
+    """Sum over the valid positions of a batch, and how many they are."""
+    valid = torch.ones(target.shape[:-1]) if call.valid is None else call.valid
+    keep = valid.bool()
+    count = int(keep.sum())
+    return float(normalized_error(output[keep], target[keep])) * count, count

@@ -7,7 +7,7 @@ from torch import nn
 
 from qvlm.artefacts import ModelMap
 from qvlm.models.producers import value_heads
-from qvlm.observe.collectors import Ranges
+from qvlm.observe.tails import Ranges
 
 
 def share_heads(

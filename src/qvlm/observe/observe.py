@@ -20,6 +20,7 @@ from qvlm.artefacts.statistics import ActivationStats, SiteStats
 from qvlm.artefacts.steps import InMemory, Steps
 from qvlm.observe.tower import TowerObserver
 from qvlm.schemes import Recipe
+from qvlm.workers import ALONE, Workers
 
 Progress = Callable[[int, int], None]
 
@@ -32,6 +33,7 @@ def observe(
     progress: Progress = lambda done, total: None,
     steps: Steps | None = None,
     name: str = "observe",
+    workers: Workers = ALONE,
 ) -> ActivationStats:
     """Returns candidate ranges of all static sites and the dependency of all towers.
 
@@ -43,6 +45,7 @@ def observe(
         progress: told how many layers are done.
         steps: keeps finished layers; by default nothing is kept.
         name: of the stage among the steps.
+        workers: the processes that share the batches; all return the same.
 
     Raises:
         DataError: a site saw no token (no sample has an image, say).
@@ -61,7 +64,9 @@ def observe(
     dependency = {tower.name: (0.0,) * (len(tower.layers) - 1) for tower in model_map.towers}
     for tower in model_map.quantized_towers:
         links = []
-        observer = TowerObserver(model, model_map, tower, recipe, schemes, batches, kept, name)
+        observer = TowerObserver(
+            model, model_map, tower, recipe, schemes, batches, kept, name, workers
+        )
         for layer in observer.layers():
             sites |= layer.sites
             links.append(layer.link)

@@ -12,15 +12,17 @@ from torch import nn
 from qvlm.artefacts import ModelMap, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import SiteStats
-from qvlm.artefacts.steps import Rows, Step, Steps
+from qvlm.artefacts.steps import Row, Rows, Step, Steps
 from qvlm.models.replay import TowerInput, layers_caught, run_layer
 from qvlm.models.residency import resident
 from qvlm.models.walk import HIDDEN, caught_rows
-from qvlm.observe.collectors import ErrorCollector, PairCollector, Ranges, TailCollector
+from qvlm.observe.collectors import ErrorCollector, PairCollector
 from qvlm.observe.heads import share_heads
 from qvlm.observe.hooks import watch_sites
+from qvlm.observe.tails import Ranges, TailCollector
 from qvlm.schemes import Recipe
 from qvlm.schemes.layer import ActivationScheme
+from qvlm.workers import ALONE, Workers
 
 MEAN_POSITIONS = 4096
 """Positions per site that the means look at; of up to twice as many, all."""
@@ -61,6 +63,7 @@ class TowerObserver:
         batches: Sequence[Batch],
         steps: Steps,
         name: str,
+        workers: Workers = ALONE,
     ) -> None:
         self._model = model
         self._map = model_map
@@ -68,6 +71,7 @@ class TowerObserver:
         self._recipe = recipe
         self._schemes = schemes
         self._batches = batches
+        self._workers = workers
         self._steps = steps
         self._name = f"{name}/{tower.name}"
         self._calls: dict[int, TowerInput] = {}
@@ -106,7 +110,8 @@ class TowerObserver:
     def _inputs(self, known: Sequence[LayerStats]) -> Rows:
         """What the first unfinished layer receives."""
         name = f"{self._name}.{len(known)}.inputs"
-        caught = caught_rows(self._model, self._tower, self._batches, self._calls)
+        own = self._workers.share(self._batches)
+        caught = caught_rows(self._model, self._tower, own, self._calls)
         self.layer_forwards += layers_caught(self._map, (self._tower,))
         rows = self._steps.recall_rows(name) if known else None
         if rows is None:
@@ -115,8 +120,8 @@ class TowerObserver:
             pass
         self._pairs.know(known[-1].extremes)
         for leader in known[-1].extremes:
-            for batch, row in zip(self._calls, rows, strict=True):
-                self._pairs.see(leader, row[_LEAD], batch)
+            for batch in self._calls:
+                self._pairs.see(leader, rows[batch][_LEAD], batch)
         return rows
 
     @torch.no_grad()
@@ -132,12 +137,14 @@ class TowerObserver:
             errors = ErrorCollector(self._schemes, ranges, self._recipe.search.lp_norm)
             self._pairs.know(extremes)
             rows = self._second_pass(layer, sites, inputs, tails.positions, errors)
-            outputs: Rows = ()
+            outputs: Rows = {}
             if layer + 1 < len(self._tower.layers):
                 outputs = self._steps.save_rows(f"{self._name}.{layer + 1}.inputs", rows)
             else:
                 for _ in rows:
                     pass
+        errors.join(self._workers)
+        self._pairs.join(self._tower.name, layer - 1, self._workers)
         found = LayerStats(
             sites={
                 name: SiteStats(lower, upper, errors.mean(name), tails.positions.get(name, 0))
@@ -167,11 +174,12 @@ class TowerObserver:
         # Without static ranges only the leading site is looked at: the layer stops at its door.
         watched = sites if self._has_ranges(sites) else sites[:1]
         if watched:
-            for (index, call), row in zip(self._calls.items(), inputs, strict=True):
-                batch = self._batches[index]
+            for index, call in self._calls.items():
+                batch, hidden = self._batches[index], inputs[index][HIDDEN]
                 see = partial(tails.see, batch)
                 with watch_sites(self._model, watched, batch, see, stop=True):
-                    run_layer(self._model, self._tower, layer, call, row[HIDDEN])
+                    run_layer(self._model, self._tower, layer, call, hidden)
+        tails.join(self._workers)
         return tails
 
     def _has_ranges(self, sites: Sequence[Site]) -> bool:
@@ -184,9 +192,9 @@ class TowerObserver:
         inputs: Rows,
         positions: Mapping[str, int],
         errors: ErrorCollector,
-    ) -> Iterator[Mapping[str, torch.Tensor]]:
+    ) -> Iterator[tuple[int, Row]]:
         """Runs the layer and measures errors and dependency; yields rows for the next layer."""
-        for (index, call), row in zip(self._calls.items(), inputs, strict=True):
+        for index, call in self._calls.items():
             lead: dict[str, torch.Tensor] = {}
 
             def see(
@@ -196,14 +204,15 @@ class TowerObserver:
                 lead: dict[str, torch.Tensor] = lead,
             ) -> None:
                 x = x[:: max(1, positions.get(site, 0) // MEAN_POSITIONS)]
-                errors.see(site, x)
+                errors.see(site, x, index)
                 self._pairs.see(site, x, index)
                 if site == sites[0].name:
                     lead[_LEAD] = x
 
             with watch_sites(self._model, sites, self._batches[index], see, stop=False):
-                hidden = run_layer(self._model, self._tower, layer, call, row[HIDDEN])
-            yield {HIDDEN: hidden, **lead}
+                received = inputs[index][HIDDEN]
+                hidden = run_layer(self._model, self._tower, layer, call, received)
+            yield index, {HIDDEN: hidden, **lead}
 
 
 def _save(steps: Steps, name: str, found: LayerStats, forwards: int) -> None:

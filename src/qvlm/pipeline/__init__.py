@@ -10,8 +10,8 @@ from qvlm.pipeline.bench import FORMS, bench
 from qvlm.pipeline.compare import compare
 from qvlm.pipeline.convert import convert
 from qvlm.pipeline.estimate import estimate
-from qvlm.pipeline.evaluate import evaluate, is_first_process
-from qvlm.pipeline.export import check_format, export, quantize_and_export
+from qvlm.pipeline.evaluate import evaluate
+from qvlm.pipeline.export import check_format, export
 from qvlm.pipeline.load import load
 from qvlm.pipeline.quantize import default_output, quantize
 from qvlm.pipeline.resume import resume
@@ -19,6 +19,7 @@ from qvlm.pipeline.score import score
 from qvlm.pipeline.serve import open_chat, serve
 from qvlm.pipeline.shots import evaluate_shots
 from qvlm.pipeline.verify import verify
+from qvlm.workers import is_first_process
 
 __all__ = [
     "FORMS",
@@ -37,7 +38,6 @@ __all__ = [
     "load",
     "open_chat",
     "quantize",
-    "quantize_and_export",
     "resume",
     "score",
     "serve",

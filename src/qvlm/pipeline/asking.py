@@ -16,7 +16,6 @@ from qvlm.artefacts.store import read_json
 from qvlm.data import Sample, check_disjoint, open_source, with_shots
 from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation import evaluate as score
-from qvlm.evaluation.shards import joined_shard
 from qvlm.evaluation.tasks import Task, load_task
 from qvlm.export.standard.read import is_standard
 from qvlm.models.load import directory_of, resolve
@@ -24,6 +23,7 @@ from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized
+from qvlm.workers import joined_workers
 
 SHOTS_SPLIT = "train"
 """Split that samples shown first are drawn from."""
@@ -71,7 +71,7 @@ class Asking:
         if self.shots:
             pool = put(open_source(self.data, SHOTS_SPLIT), spec, self.prompt)
             sets = {seed: with_shots(samples, pool, self.shots, seed) for seed in answers}
-        with joined_shard() as shard:
+        with joined_workers() as workers:
             loaded, processor = load(
                 self.model,
                 self.arithmetic,
@@ -87,6 +87,7 @@ class Asking:
             )
             stage = "evaluate" if len(answers) == 1 else "evaluate seed {}"
             name = fingerprint(self.model, self.arithmetic)
+            told = self.progress if workers.first else silent
             return [
                 score(
                     generator,
@@ -98,11 +99,11 @@ class Asking:
                     answers=path,
                     submission=submission,
                     model_fingerprint=name,
-                    progress=partial(self.progress if shard.first else silent, stage.format(seed)),
+                    progress=partial(told, stage.format(seed)),
                     limit=self.limit,
                     only=self.only,
                     shot_seed=seed if self.shots else None,
-                    shard=shard,
+                    workers=workers,
                 ).model_copy(update={"kernels": used_kernels(loaded)})
                 for seed, path in answers.items()
             ]

@@ -33,12 +33,12 @@ class Costs:
     stages: dict[str, StageCost] = field(default_factory=dict)
     begin: float = field(default_factory=time.perf_counter)
 
-    def facts(self) -> dict[str, Any]:
-        """The result's fields on cost and machine."""
+    def facts(self, peak: int) -> dict[str, Any]:
+        """The result's fields on cost and machine, for a largest resident memory in bytes."""
         return {
             "stages": self.stages,
             "total_seconds": time.perf_counter() - self.begin,
-            "peak_rss_bytes": machine.peak_rss_bytes(),
+            "peak_rss_bytes": peak,
             "versions": machine.versions(),
             "machine": machine.description(),
         }

@@ -9,12 +9,14 @@ from qvlm.artefacts.calibration import Batch
 from qvlm.observe import entropy_dependency, error_dependency
 from qvlm.search import Installer
 from qvlm.search.state import start_indices
+from qvlm.workers import ALONE, Workers
 
 
 def measure_dependency(
     installer: Installer,
     batches: Sequence[Batch],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: Workers = ALONE,
 ) -> Dependency:
     """Returns the dependency that the partition will read.
 
@@ -24,6 +26,7 @@ def measure_dependency(
         installer: the full-precision model with its recipe and candidate ranges.
         batches: calibration samples.
         progress: told how far the quantization-error proxy is.
+        workers: the processes that share the batches.
     """
     recipe, stats = installer.recipe, installer.stats
     if recipe.partition.proxy != "quantization_error":
@@ -36,4 +39,5 @@ def measure_dependency(
         lambda site: installer.install(site, start.get(site.name)),
         installer.restore,
         progress,
+        workers,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from qvlm.artefacts.scores import Scores
@@ -11,6 +10,7 @@ from qvlm.data import task_of
 from qvlm.pipeline.asking import Asking
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.runtime.definition import Arithmetic
+from qvlm.workers import is_first_process
 
 
 def evaluate(
@@ -99,8 +99,3 @@ def evaluate(
     if output is not None and is_first_process():
         write_json(Path(output), scores)
     return scores
-
-
-def is_first_process() -> bool:
-    """False in the processes of `torchrun` that leave the outputs to another."""
-    return os.environ.get("RANK", "0") == "0"

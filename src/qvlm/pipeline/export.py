@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from qvlm import __version__
 from qvlm.artefacts.checkpoint import CheckpointIndex
@@ -26,9 +25,8 @@ from qvlm.export.standard.shards import MAX_SHARD_BYTES
 from qvlm.export.stored import from_index
 from qvlm.pipeline.asking import fingerprint
 from qvlm.pipeline.planned import planned_index
-from qvlm.pipeline.quantize import quantize
 from qvlm.runtime.load import empty_model, is_quantized, read_index
-from qvlm.schemes import Recipe, load_recipe
+from qvlm.schemes import Recipe
 
 RUN = "run"
 """Folder, beside an export that `quantize --format` made, of the native run."""
@@ -116,40 +114,29 @@ def _scores(
     return found
 
 
-def quantize_and_export(
-    model: str | Path,
-    recipe: str | Path | Recipe,
-    calibration: str,
-    output: str | Path,
-    **options: Any,
-) -> Result:
-    """Quantizes a model straight into a compressed-tensors checkpoint.
+def check_exportable(model: str | Path, recipe: Recipe, trust_remote_code: bool) -> None:
+    """Raises ExportError for what the format cannot say of a recipe, before the work.
 
-    What the format cannot say of the recipe is found before the work, but for what depends on the
-    calibration (ranges that differ between query heads).
-    The native run stays in the directory `run` of the output: the export is compared with it.
-    Arguments are those of `quantize`.
-
-    Raises:
-        QvlmError: something in the input is wrong, or the format cannot say the recipe; nothing
-            is written then.
+    What depends on the calibration (ranges that differ between query heads) is found afterwards.
     """
-    overwrite = options.pop("overwrite", False)
-    settings = load_recipe(recipe, options.get("overrides", ()))
-    directory, planned = planned_index(
-        model, settings, trust_remote_code=options.get("trust_remote_code", False)
-    )
+    directory, planned = planned_index(model, recipe, trust_remote_code=trust_remote_code)
     check_sayable(empty_model(directory), planned)
     check_served(planned)
-    with atomic_directory(Path(output), overwrite=overwrite) as work:
-        result = quantize(model, recipe, calibration, work / RUN, **options)
-        export(work / RUN, work / "exported")
-        for file in (work / "exported").iterdir():
-            file.replace(work / file.name)
-        (work / "exported").rmdir()
-        report = read_json(work / REPORT_NAME, Exported)
-        write_json(work / REPORT_NAME, report.model_copy(update={"run": RUN}))
-    return result
+
+
+def export_into(directory: Path, run: Path) -> None:
+    """Puts an export beside the run that it is made from, which lies in the same directory.
+
+    Raises:
+        ExportError: the format cannot say what the run holds.
+    """
+    exported = directory / "exported"
+    export(run, exported)
+    for file in exported.iterdir():
+        file.replace(directory / file.name)
+    exported.rmdir()
+    report = read_json(directory / REPORT_NAME, Exported)
+    write_json(directory / REPORT_NAME, report.model_copy(update={"run": run.name}))
 
 
 def check_served(index: CheckpointIndex) -> None:

@@ -12,40 +12,37 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from qvlm import machine
 from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
-from qvlm.artefacts.result import Result, Sizes, StageCost
+from qvlm.artefacts.exported import NATIVE, STANDARD
+from qvlm.artefacts.result import Result, StageCost
 from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.artefacts.statistics import ActivationStats
 from qvlm.artefacts.steps import Steps
 from qvlm.artefacts.store import write_json
-from qvlm.artefacts.tensors import write_stats
 from qvlm.artefacts.workspace import workspace
-from qvlm.export.checkpoint import write_checkpoint
-from qvlm.export.pack import Packed
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.dependency import measure_dependency
+from qvlm.pipeline.export import RUN, check_exportable, check_format, export_into
+from qvlm.pipeline.finish import Outcome, write_run
 from qvlm.pipeline.ingredients import ingredients_of, request_of
 from qvlm.pipeline.needs import Work, check_memory, resident_bytes
 from qvlm.pipeline.notes import distinct, recorded_warnings
-from qvlm.pipeline.pack import pack_layers
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.runnable import check_runnable
 from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.pipeline.streaming import check_streamable
-from qvlm.pipeline.vision import train_vision, write_vision
-from qvlm.schemes import Recipe, dump_recipe, load_recipe
+from qvlm.pipeline.vision import train_vision
+from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer, round_model, rounded_towers, search, unsearched
-
-ARTEFACTS = "artefacts"
-"""Folder, in a run directory, of what each stage made."""
+from qvlm.workers import Workers, joined_workers
 
 
 def quantize(
@@ -58,6 +55,7 @@ def quantize(
     overwrite: bool = False,
     resume: bool = False,
     memory: int | None = None,
+    format: str = NATIVE,  # noqa: A002 - the word that users type
     allow_fallback: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = silent,
@@ -65,7 +63,8 @@ def quantize(
     """Quantizes an LVLM and writes a run directory that `qvlm.load` reads.
 
     What is finished is kept in OUTPUT.partial until the output is complete; `qvlm.resume` goes on
-    from there after the process was killed.
+    from there after the process was killed. Under `torchrun` the processes share the samples, and
+    the written bytes are those of one process.
 
     Args:
         model: `pico-llava`, a directory or a hub id.
@@ -77,24 +76,34 @@ def quantize(
         overwrite: replace an existing output, and drop what an interrupted run finished.
         resume: go on with an interrupted run of the same output.
         memory: bytes that the run may use; layers then stay on disk until they are used. The
-            written bytes are the same. None loads the model whole.
+            written bytes are the same. None loads the model whole. Each of several processes may
+            use as much.
+        format: `qvlm`, or `compressed-tensors` for Transformers and vLLM; the run itself then
+            lies in the folder `run` of the output.
         allow_fallback: warn of layers that no kernel will run, instead of raising.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far each stage is.
 
     Raises:
         QvlmError: something in the input is wrong; nothing is written then.
+        ExportError: the format is unknown, or cannot say what was quantized.
         ResumeError: something that decides the outcome is not what the interrupted run began with.
     """
+    check_format(format)
     settings = load_recipe(recipe, overrides)
+    if format == STANDARD:
+        check_exportable(model, settings, trust_remote_code)
     if memory is not None:
         check_streamable(settings, "leave out --memory")
+        machine.keep_no_freed_memory()
     target = Path(output) if output is not None else default_output(model, settings.name)
-    run, base = Costs(progress), resident_bytes()
+    base = resident_bytes()
     with (
         recorded_warnings() as caught,
-        workspace(target, overwrite=overwrite, resume=resume) as work,
+        joined_workers() as workers,
+        workspace(target, overwrite=overwrite, resume=resume, workers=workers) as work,
     ):
+        run = Costs(progress if workers.first else silent)
         steps = work.steps
         torch.manual_seed(settings.seed)
         with run.timed("load"):
@@ -114,78 +123,65 @@ def quantize(
             options = {
                 "overwrite": overwrite,
                 "memory": memory,
+                "format": format,
                 "allow_fallback": allow_fallback,
                 "trust_remote_code": trust_remote_code,
             }
-            work.agree(
-                request_of(model, settings, calibration, options),
-                ingredients_of(
-                    loaded.directory, settings, {"calibration": batches, "guard": guard_batches}
-                ),
+            data = {"calibration": batches, "guard": guard_batches}
+            workers.lead(
+                lambda: work.agree(
+                    request_of(model, settings, calibration, options),
+                    ingredients_of(loaded.directory, settings, data),
+                )
             )
-        look = partial(_look, loaded, model_map, settings, batches, run, steps)
+        look = partial(_look, loaded, model_map, settings, batches, run, steps, workers)
         stats, dependency = look("observe")
         plan = _partition(model_map, settings, dependency, run)
         vision = None
         if settings.vision_optimization is not None:
             vision, stats, dependency, plan = train_vision(
-                loaded, model_map, settings, used, stats, plan, look, steps, progress
+                loaded, model_map, settings, used, stats, plan, look, steps, run.progress
             )
             run.add("vision", vision.plan.training)
         installer = Installer(loaded.model, model_map, settings, stats)
-        clips = _search(installer, plan, batches, guard_batches, run, steps)
-        rounding = _round(installer, clips, batches, guard_batches, run, steps)
-        with run.timed("export"):
-            installer.restore()
-            packed = pack_layers(installer, clips, rounding, steps)
-            output_directory = work.output()
-            checkpoint_bytes = write_checkpoint(
-                output_directory, loaded.directory, loaded.model, packed.tensors, packed.index
+        clips = _search(installer, plan, batches, guard_batches, run, steps, workers)
+        rounding = _round(installer, clips, batches, guard_batches, run, steps, workers)
+        outcome = Outcome(stats, dependency, plan, clips, rounding, vision)
+        peak = max(workers.join({workers.rank: machine.peak_rss_bytes()}))
+
+        def finish() -> str:
+            directory = work.output()
+            native = directory if format == NATIVE else directory / RUN
+            native.mkdir(exist_ok=True)
+            with run.timed("export"):
+                written = write_run(native, loaded, installer, outcome, steps)
+            result = Result(
+                model=str(model),
+                recipe=settings.model_dump(mode="json"),
+                calibration_source=calibration,
+                calibration_ids=tuple(sample.key for sample in used),
+                guard_ids=tuple(sample.key for sample in guard),
+                sample_fingerprints=tuple(sample.fingerprint for sample in (*used, *guard)),
+                seed=settings.seed,
+                skipped=model_map.skipped,
+                resumed_steps=steps.recalled,
+                processes=workers.count,
+                warnings=distinct(caught),
+                **run.facts(max(peak, machine.peak_rss_bytes())),
+                **written,
             )
-            _write_artefacts(output_directory, settings, stats, dependency, plan, clips, rounding)
-            if vision is not None:
-                write_vision(output_directory / ARTEFACTS, vision)
-        result = Result(
-            model=str(model),
-            recipe=settings.model_dump(mode="json"),
-            calibration_source=calibration,
-            calibration_ids=tuple(sample.key for sample in used),
-            guard_ids=tuple(sample.key for sample in guard),
-            sample_fingerprints=tuple(sample.fingerprint for sample in (*used, *guard)),
-            seed=settings.seed,
-            skipped=model_map.skipped,
-            sparse_experts=_sparse_experts(model_map, stats, settings),
-            blocks=plan,
-            guard=clips.guard,
-            rounding=rounding,
-            vision=None if vision is None else vision.plan,
-            resumed_steps=steps.recalled,
-            warnings=distinct(caught),
-            **run.facts(),
-            **facts_of(packed, checkpoint_bytes),
-        )
-        write_json(output_directory / "result.json", result)
-        work.publish()
-    return result
+            write_json(native / "result.json", result)
+            if format == STANDARD:
+                export_into(directory, native)
+            work.publish()
+            return result.model_dump_json()
+
+        return Result.model_validate_json(workers.lead(finish))
 
 
 def default_output(model: str | Path, recipe: str) -> Path:
     """The run directory of a model and a recipe where none is named: MODEL-RECIPE."""
     return Path(f"{Path(model).name}-{Path(recipe).stem}")
-
-
-def facts_of(packed: Packed, checkpoint_bytes: int) -> dict[str, Any]:
-    """The result's fields on what was written."""
-    return {
-        "qvlm_version": packed.index.qvlm_version,
-        "architecture": packed.index.architecture,
-        "layers": packed.bits,
-        "sizes": Sizes(
-            quantized_bytes=packed.quantized_bytes,
-            float32_bytes=packed.float32_bytes,
-            checkpoint_bytes=checkpoint_bytes,
-        ),
-    }
 
 
 def _look(
@@ -195,17 +191,19 @@ def _look(
     batches: list[Batch],
     run: Costs,
     steps: Steps,
+    workers: Workers,
     name: str,
 ) -> tuple[ActivationStats, Dependency]:
     """Observes the model and measures its dependency by the recipe's proxy."""
     tell = partial(run.progress, "observe")
-    stats = observe(loaded.model, model_map, recipe, batches, tell, steps, name)
+    stats = observe(loaded.model, model_map, recipe, batches, tell, steps, name, workers)
     # The entropy is collected while observing; its seconds are the dependency's.
     seconds = stats.seconds - stats.entropy_seconds
     observed = StageCost(seconds=seconds, forward_equivalents=stats.forward_equivalents)
     run.add("observe", observed)
     installer = Installer(loaded.model, model_map, recipe, stats)
-    dependency = measure_dependency(installer, batches, partial(run.progress, "dependency"))
+    tell = partial(run.progress, "dependency")
+    dependency = measure_dependency(installer, batches, tell, workers)
     run.add("dependency", dependency)
     return stats, dependency
 
@@ -226,13 +224,14 @@ def _search(
     guard_batches: list[Batch],
     run: Costs,
     steps: Steps,
+    workers: Workers,
 ) -> ClipPlan:
     if installer.recipe.search.strategy == "none":
         clips = unsearched(installer)
         run.add("search", clips)
         return clips
     tell = partial(run.progress, "search")
-    clips = search(installer, plan, batches, guard_batches, tell, steps)
+    clips = search(installer, plan, batches, guard_batches, tell, steps, workers)
     run.add("search", clips)
     return clips
 
@@ -244,43 +243,12 @@ def _round(
     guard_batches: list[Batch],
     run: Costs,
     steps: Steps,
+    workers: Workers,
 ) -> RoundingOutcome | None:
     """Rounds all weights; returns what rounding to second order did, where there was some."""
     tell = partial(run.progress, "round")
-    outcome = round_model(installer, clips, batches, guard_batches, tell, steps)
+    outcome = round_model(installer, clips, batches, guard_batches, tell, steps, workers)
     run.stages["round"] = StageCost(
         seconds=outcome.seconds, forward_equivalents=outcome.forward_equivalents
     )
     return outcome if rounded_towers(installer) else None
-
-
-def _sparse_experts(model_map: ModelMap, stats: ActivationStats, recipe: Recipe) -> dict[str, int]:
-    """Sites of experts that share their layer's range, with the tokens that they saw."""
-    return {
-        site.name: stats.sites[site.name].tokens
-        for site in model_map.sites
-        if site.expert is not None
-        and site.name in stats.sites
-        and stats.sites[site.name].tokens < recipe.calibration.expert_tokens
-    }
-
-
-def _write_artefacts(
-    work: Path,
-    recipe: Recipe,
-    stats: ActivationStats,
-    dependency: Dependency,
-    plan: BlockPlan,
-    clips: ClipPlan,
-    rounding: RoundingOutcome | None,
-) -> None:
-    """Writes the outcome of every stage beside the checkpoint."""
-    (work / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-    folder = work / ARTEFACTS
-    folder.mkdir()
-    write_stats(folder / "statistics.safetensors", stats)
-    write_json(folder / "dependency.json", dependency)
-    write_json(folder / "blocks.json", plan)
-    write_json(folder / "clipping.json", clips)
-    if rounding is not None:
-        write_json(folder / "rounding.json", rounding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from qvlm.artefacts import Site
 from qvlm.numerics.losses import l2_error, normalized_error
 from qvlm.search.strategies import Choice
+from qvlm.workers import ALONE, Workers
 
 OBJECTIVES = {
     "normalized": normalized_error,
@@ -22,7 +23,7 @@ _HEAT = 2 / 3
 more than layer-wise search (benchmarks/search_cost)."""
 
 RunLayer = Callable[[int, int, torch.Tensor], torch.Tensor]
-"""(layer, batch, hidden [samples, positions, channels]) -> hidden."""
+"""(layer, batch of this process, hidden [samples, positions, channels]) -> hidden."""
 Install = Callable[[Site, int], None]
 """Quantizes the linears of a site with the candidate of that index."""
 
@@ -34,8 +35,9 @@ class _Trial:
     Attributes:
         choice: one index per site.
         first: the layer from which on it was run; before it, it shares another trial's states.
-        states: layer -> its input per batch; the key `stop` of the block holds its output.
-        errors: per batch, error of the output times the weight of its positions.
+        states: layer -> its input per batch of this process; the key `stop` of the block holds its
+            output.
+        errors: per batch of all, error of the output times the weight of its positions.
     """
 
     choice: Choice
@@ -48,6 +50,9 @@ class _Trial:
 class BlockLoss:
     """Block-output error as a function of the choice; what did not change is not run again.
 
+    Each of several processes runs its batches; errors of all are added in the order of the batches,
+    so that every process sees the same losses and takes the same decisions.
+
     Attributes:
         sites: static sites of the block, in execution order.
         start, stop: layers of the block.
@@ -56,6 +61,8 @@ class BlockLoss:
         weights: per batch, [samples, positions] float, how much a position counts (0 = padding).
         run_layer, install: access to the model.
         objective: name in `OBJECTIVES`.
+        batches: positions of these batches among those of all processes; by default there is one.
+        workers: the processes.
         evaluations: choices looked at, wholly or in part.
         layer_runs: layers run, each on one batch.
     """
@@ -69,6 +76,8 @@ class BlockLoss:
     run_layer: RunLayer
     install: Install
     objective: str
+    batches: Sequence[int] | None = None
+    workers: Workers = ALONE
     evaluations: int = 0
     layer_runs: int = 0
     _installed: dict[int, int] = field(default_factory=dict)
@@ -77,12 +86,16 @@ class BlockLoss:
     _known: dict[Choice, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._masses = [float(weights.sum(dtype=torch.float64)) for weights in self.weights]
+        if self.batches is None:
+            self.batches = range(len(self.inputs))
+        masses = [float(weights.sum(dtype=torch.float64)) for weights in self.weights]
+        self._own = dict(zip(self.batches, masses, strict=True))
+        self._masses = self.workers.join(self._own)
 
     @property
     def layer_forwards(self) -> float:
         """Layers run over all batches, the unit of cost."""
-        return self.layer_runs / len(self.inputs)
+        return self.layer_runs / len(self._masses)
 
     def __call__(self, choice: Choice) -> float:
         """Error of the block's output under `choice` (one index per site)."""
@@ -123,7 +136,7 @@ class BlockLoss:
 
     def _evaluate(self, choice: Choice) -> _Trial:
         trial = self._begin(choice, self._latest)
-        self._extend(trial, range(len(self.inputs)))
+        self._extend(trial, range(len(self._masses)))
         self._latest = trial
         self._known[choice] = sum(trial.errors) / sum(self._masses)
         return trial
@@ -131,7 +144,7 @@ class BlockLoss:
     def _challenge(self, choice: Choice, best: _Trial) -> float:
         """Error of a choice that beats `best`, which it then replaces; infinity of a loser."""
         trial = self._begin(choice, best)
-        batches, layers = len(self.inputs), self.stop - trial.first
+        batches, layers = len(self._masses), self.stop - trial.first
         heat = batches if layers == 1 else math.ceil(_HEAT * batches / layers)
         for part in (range(heat), range(heat, batches)):
             self._extend(trial, part)
@@ -154,10 +167,13 @@ class BlockLoss:
             states[layer] = known.states[layer] if known is not None and layer <= first else []
         return _Trial(choice, first, states)
 
-    def _extend(self, trial: _Trial, batches: Iterable[int]) -> None:
+    def _extend(self, trial: _Trial, batches: range) -> None:
         """Runs further batches of a trial from its first changed layer on."""
         measure = OBJECTIVES[self.objective]
-        for batch in batches:
+        errors = {}
+        for batch, (position, mass) in enumerate(self._own.items()):
+            if position not in batches:
+                continue
             hidden = trial.states[trial.first][batch]
             for layer in range(trial.first, self.stop):
                 hidden = self.run_layer(layer, batch, hidden)
@@ -165,8 +181,9 @@ class BlockLoss:
             weights = self.weights[batch]
             keep = weights > 0
             error = measure(hidden[keep], self.targets[batch][keep], weights[keep])
-            trial.errors.append(float(error) * self._masses[batch])
-            self.layer_runs += self.stop - trial.first
+            errors[position] = float(error) * mass
+        trial.errors += self.workers.join(errors)
+        self.layer_runs += (self.stop - trial.first) * len(batches)
 
     def _agree(self, first: Choice, second: Choice, layer: int) -> bool:
         """True if both choices give the input of `layer` the same value."""

@@ -13,6 +13,7 @@ from qvlm.artefacts import Verdict
 from qvlm.artefacts.calibration import Batch
 from qvlm.models.logits import answer_logits
 from qvlm.numerics.losses import kl_per_position
+from qvlm.workers import ALONE, Workers
 
 SURE = 2.0
 """Standard errors by which a plan must be better: few samples tell small differences by luck."""
@@ -44,10 +45,14 @@ class Judgement:
 class Guard:
     """Keeps the full-precision logits at the answers and compares later models with them."""
 
-    def __init__(self, model: nn.Module, batches: Sequence[Batch]) -> None:
-        """Runs the full-precision model once over the held-out batches."""
+    def __init__(
+        self, model: nn.Module, batches: Sequence[Batch], workers: Workers = ALONE
+    ) -> None:
+        """Runs the full-precision model once over the held-out batches, which processes share."""
         self._batches = batches
-        self._reference = [answer_logits(model, batch) for batch in batches]
+        self._workers = workers
+        self._own = workers.share(batches)
+        self._reference = {i: answer_logits(model, batch) for i, batch in self._own.items()}
         self.forwards = 1
         """Forwards over the held-out samples so far, the full-precision one included."""
 
@@ -58,20 +63,22 @@ class Guard:
 
     def judge(self, model: nn.Module) -> Judgement:
         """Next-token loss of the answers and KL(full precision || model)."""
-        loss = divergence = 0.0
-        positions = 0
-        totals = []
-        for batch, reference in zip(self._batches, self._reference, strict=True):
+        parts = {}
+        for index, batch in self._own.items():
             logits = answer_logits(model, batch)
             targets = batch.labels[:, 1:][batch.predicts_answer[:, :-1]]
             losses = F.cross_entropy(logits, targets, reduction="none")
-            divergences = kl_per_position(logits, reference)
+            divergences = kl_per_position(logits, self._reference[index])
             rows = batch.predicts_answer.nonzero()[:, 0]
             of_sample = torch.zeros(len(batch.labels)).index_add_(0, rows, losses + divergences)
-            totals.append(of_sample)
-            loss += float(losses.sum())
-            divergence += float(divergences.sum())
-            positions += len(targets)
+            sums = float(losses.sum()), float(divergences.sum()), len(targets)
+            parts[index] = *sums, of_sample.tolist()
         self.forwards += 1
+        loss = divergence = 0.0
+        positions = 0
+        totals: list[float] = []
+        for part in self._workers.join(parts):
+            loss, divergence, positions = loss + part[0], divergence + part[1], positions + part[2]
+            totals += part[3]
         verdict = Verdict(answer_loss=loss / positions, kl=divergence / positions)
-        return Judgement(verdict, torch.cat(totals))
+        return Judgement(verdict, torch.tensor(totals))

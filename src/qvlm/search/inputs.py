@@ -13,13 +13,15 @@ from torch import nn
 
 from qvlm.artefacts import Site, Tower
 from qvlm.artefacts.layout import IMAGE_STATES
-from qvlm.artefacts.steps import Rows
+from qvlm.artefacts.steps import Row, Rows
 from qvlm.models.positions import at_site
 from qvlm.models.replay import EnoughError, TowerInput, run_layer
 from qvlm.models.walk import HIDDEN
 from qvlm.numerics.hessian import Hessian
 from qvlm.runtime import SimulatedLinear
+from qvlm.search.sums import HessianSums
 from qvlm.search.weights import TokenWeights
+from qvlm.workers import ALONE, Workers
 
 
 @dataclass
@@ -29,8 +31,11 @@ class TowerRun:
     Attributes:
         model: the model, its sites quantized.
         tower: which tower.
-        calls: batch index -> the arguments of its layers, and the shape of the hidden state.
+        calls: index of a batch of this process -> the arguments of its layers, and the shape of
+            the hidden state.
         token_weights: how much a position counts in a Hessian.
+        workers: the processes that share the batches.
+        batches: of all processes.
         layer_forwards: layers run over all batches.
         hessian_seconds: time spent on Hessians.
     """
@@ -39,38 +44,48 @@ class TowerRun:
     tower: Tower
     calls: Mapping[int, TowerInput]
     token_weights: TokenWeights
+    batches: int
+    workers: Workers = ALONE
     layer_forwards: int = 0
     hessian_seconds: float = field(default=0.0)
 
-    def forward(self, layer: int, inputs: Rows) -> Iterator[Mapping[str, torch.Tensor]]:
+    def forward(self, layer: int, inputs: Rows) -> Iterator[tuple[int, Row]]:
         """Runs a layer on what every batch gives it, and yields what it gives the next."""
         self.layer_forwards += 1
-        for call, row in zip(self.calls.values(), inputs, strict=True):
-            yield {HIDDEN: run_layer(self.model, self.tower, layer, call, row[HIDDEN])}
+        for index, call in self.calls.items():
+            received = inputs[index][HIDDEN]
+            yield index, {HIDDEN: run_layer(self.model, self.tower, layer, call, received)}
 
     def hessians(self, layer: int, inputs: Rows, sites: Sequence[Site]) -> dict[str, Hessian]:
         """Site name -> H of what the linears of the site multiply in a layer.
+
+        Of several processes each returns some of the sites.
 
         Args:
             layer: which layer.
             inputs: per batch, what it receives.
             sites: of that layer, in execution order; what follows the last one is not run.
         """
-        hessians = {site.name: Hessian(site.channels) for site in sites}
+        sums = HessianSums(sites, self.workers)
         self.layer_forwards += 1
-        calls = self.calls.values()
         shapes = {batch: call.hidden for batch, call in self.calls.items()}
-        weights = self.token_weights.after(self.tower, layer, shapes)
-        for call, weight, row in zip(calls, weights, inputs, strict=True):
-            hooks = {
-                site.linears[0]: self._hook(
-                    site, hessians[site.name], call.valid, weight, stop=site is sites[-1]
-                )
-                for site in sites
-            }
-            with _pre_hooks(self.model, hooks), suppress(EnoughError):
-                run_layer(self.model, self.tower, layer, call, row[HIDDEN])
-        return hessians
+        after = self.token_weights.after(self.tower, layer, shapes)
+        weights = dict(zip(self.calls, after, strict=True))
+        # One batch of every process at a time; some may not reach the tower.
+        for index in range(self.workers.rank, self.batches + self.workers.rank, self.workers.count):
+            hessians = sums.of_batch()
+            call = self.calls.get(index)
+            if call is not None:
+                hooks = {
+                    site.linears[0]: self._hook(
+                        site, hessians[site.name], call.valid, weights[index], site is sites[-1]
+                    )
+                    for site in sites
+                }
+                with _pre_hooks(self.model, hooks), suppress(EnoughError):
+                    run_layer(self.model, self.tower, layer, call, inputs[index][HIDDEN])
+            sums.add(hessians)
+        return sums.own()
 
     def _hook(
         self,

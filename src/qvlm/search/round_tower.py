@@ -25,7 +25,9 @@ from qvlm.schemes import RoundingSettings
 from qvlm.search.inputs import TowerRun
 from qvlm.search.install import Installer
 from qvlm.search.layers import NEAREST, ROUNDED, LayerSteps, step_name
+from qvlm.search.told import RoundedSite, told
 from qvlm.search.weights import TokenWeights
+from qvlm.workers import ALONE, Workers
 
 
 @dataclass
@@ -34,6 +36,7 @@ class RoundingRun:
 
     layers_done: LayerSteps
     weights: TokenWeights
+    workers: Workers = ALONE
     sites: list[SiteRounding] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     layer_forwards: float = 0.0
@@ -104,7 +107,7 @@ def round_tower(run: RoundingRun, tower: Tower, batches: Sequence[Batch]) -> Ite
             with resident(model, path):
                 before = tower_run.layer_forwards
                 sites = [] if step is not None else _round_layer(run, tower_run, layer, inputs)
-                outputs: Rows = ()
+                outputs: Rows = {}
                 if layer + 1 < layers:
                     with run.timed("forwards"):
                         rows = tower_run.forward(layer, inputs)
@@ -130,11 +133,12 @@ def _start(
     layers = len(tower.layers)
     first = next((layer for layer in range(layers) if layer not in known), layers)
     calls: dict[int, TowerInput] = {}
-    rows: Rows = ()
+    rows: Rows = {}
     if first < layers:
         with run.timed("forwards"):
             steps = run.layers_done.steps
-            caught = caught_rows(run.installer.model, tower, batches, calls)
+            own = run.workers.share(batches)
+            caught = caught_rows(run.installer.model, tower, own, calls)
             kept = steps.recall_rows(_inputs(tower, first)) if first else None
             if kept is None:
                 first, rows = 0, steps.save_rows(_inputs(tower, 0), caught)
@@ -143,13 +147,14 @@ def _start(
                 for _ in caught:
                     pass
         run.layer_forwards += layers_caught(run.installer.model_map, (tower,))
-        if not calls:
+        if not any(parcel.info for parcel in run.workers.gather(len(calls))):
             site = run.installer.model_map.sites_of(tower.name)[0].name
             raise DataError(
                 f"calibration never reached '{site}': give samples that use it "
                 "(images for the vision tower and the projector)"
             )
-    return first, TowerRun(run.installer.model, tower, calls, run.weights), rows
+    tower_run = TowerRun(run.installer.model, tower, calls, run.weights, len(batches), run.workers)
+    return first, tower_run, rows
 
 
 def _round_layer(
@@ -165,7 +170,15 @@ def _round_layer(
     for seen in filter(None, looks):
         with run.timed("forwards"):
             hessians = tower_run.hessians(layer, inputs, seen)
-        found += [_round_site(run, site, hessians.pop(site.name)) for site in seen]
+        own = {
+            s.name: _round_site(run, s, hessians.pop(s.name)) for s in seen if s.name in hessians
+        }
+        for site, (record, weights) in zip(
+            seen, told(installer, seen, own, run.workers), strict=True
+        ):
+            found.append(record)
+            if weights:
+                installer.install_rounded(site, installer.index_of(site, run.clips), weights)
     run.sites += found
     return found
 
@@ -181,8 +194,8 @@ def _info(sites: Sequence[SiteRounding], forwards: int) -> dict[str, Any]:
     }
 
 
-def _round_site(run: RoundingRun, site: Site, hessian: Hessian) -> SiteRounding:
-    """Rounds and installs the linears of a site, stacked, and returns what that changed.
+def _round_site(run: RoundingRun, site: Site, hessian: Hessian) -> RoundedSite:
+    """Rounds the linears of a site, stacked, and returns what that changed.
 
     A site whose inputs held NaN or infinity stays as it is, for the guard to judge.
     """
@@ -191,13 +204,16 @@ def _round_site(run: RoundingRun, site: Site, hessian: Hessian) -> SiteRounding:
     scheme = installer.scheme(site).weights
     matrices = installer.multipliers(site, index)
     if not bool(torch.isfinite(hessian.matrix).all()):
-        outputs = sum(len(matrix) for matrix in matrices.values())
-        return SiteRounding.untouched(site.name, outputs)
+        rows = sum(len(matrix) for matrix in matrices.values())
+        return SiteRounding.untouched(site.name, rows), {}
     with run.timed("factorizations"):
         feedback = error_feedback(hessian.matrix, settings.damping, settings.activation_order)
+    outputs = {path: len(matrix) for path, matrix in matrices.items()}
+    stacked = torch.cat(list(matrices.values()))
+    del matrices
     with run.timed("columns"):
         rounded = round_gptq(
-            torch.cat(list(matrices.values())),
+            stacked,
             hessian,
             feedback,
             bits=scheme.bits,
@@ -205,9 +221,8 @@ def _round_site(run: RoundingRun, site: Site, hessian: Hessian) -> SiteRounding:
             symmetric=scheme.symmetric,
             clipping=scheme.clipping,
         )
-    parts = split_rows(rounded.weight, [len(matrix) for matrix in matrices.values()])
-    installer.install_rounded(site, index, dict(zip(matrices, parts, strict=True)))
-    return SiteRounding(
+    parts = split_rows(rounded.weight, list(outputs.values()))
+    record = SiteRounding(
         site=site.name,
         nearest_loss=float(rounded.nearest_loss.sum(dtype=torch.float64)),
         rounded_loss=float(rounded.loss.sum(dtype=torch.float64)),
@@ -215,3 +230,4 @@ def _round_site(run: RoundingRun, site: Site, hessian: Hessian) -> SiteRounding:
         dead_channels=int(hessian.dead.sum()),
         damping=feedback.damping,
     )
+    return record, dict(zip(outputs, parts, strict=True))

@@ -16,6 +16,7 @@ from qvlm.search.install import Installer
 from qvlm.search.layers import LayerSteps
 from qvlm.search.round_tower import RoundingRun, nearest_tower, round_tower
 from qvlm.search.weights import TokenWeights
+from qvlm.workers import ALONE, Workers
 
 Progress = Callable[[int, int], None]
 
@@ -28,6 +29,7 @@ def round_model(
     guard_batches: Sequence[Batch] = (),
     progress: Progress = lambda done, total: None,
     steps: Steps | None = None,
+    workers: Workers = ALONE,
 ) -> RoundingOutcome:
     """Rounds the weights of every tower and installs them.
 
@@ -44,6 +46,8 @@ def round_model(
             nearest rounding, all weights go back to that. Without them there is no guard.
         progress: told the layers that are done.
         steps: keeps finished layers, packed (see `search.layers`); by default nothing is kept.
+        workers: the processes that share the batches, and of each layer the sites; all return, and
+            install, the same.
 
     Raises:
         DataError: no sample reaches a tower.
@@ -53,12 +57,13 @@ def round_model(
     installer.restore()
     done_steps = LayerSteps(installer, clips, InMemory() if steps is None else steps)
     towers = rounded_towers(installer)
-    run = RoundingRun(done_steps, _token_weights(installer, batches if towers else ()))
+    weights = _token_weights(installer, batches if towers else (), workers)
+    run = RoundingRun(done_steps, weights, workers)
     run.layer_forwards += run.weights.forward_equivalents * run.layers
     guard = nearest = None
     if guard_batches and towers:
         with run.timed("guard"):
-            guard = Guard(model, guard_batches)
+            guard = Guard(model, guard_batches, workers)
             installer.install_plan(clips)
             nearest = guard.judge(model)
     total = sum(len(tower.layers) for tower in installer.model_map.quantized_towers)
@@ -115,6 +120,8 @@ def _judge(run: RoundingRun, guard: Guard, nearest: Judgement, samples: int) -> 
     )
 
 
-def _token_weights(installer: Installer, batches: Sequence[Batch]) -> TokenWeights:
+def _token_weights(
+    installer: Installer, batches: Sequence[Batch], workers: Workers
+) -> TokenWeights:
     kind = installer.recipe.rounding.token_weights
-    return TokenWeights(kind, installer.model, installer.model_map.towers, batches)
+    return TokenWeights(kind, installer.model, installer.model_map.towers, batches, workers)

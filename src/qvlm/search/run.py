@@ -18,6 +18,7 @@ from qvlm.search.settle import settle
 from qvlm.search.state import Indices, SearchState, start_indices
 from qvlm.search.tower import search_tower
 from qvlm.search.weights import TokenWeights
+from qvlm.workers import ALONE, Workers
 
 Progress = Callable[[int, int], None]
 
@@ -30,6 +31,7 @@ def search(
     guard_batches: Sequence[Batch] = (),
     progress: Progress = lambda done, total: None,
     steps: Steps | None = None,
+    workers: Workers = ALONE,
 ) -> ClipPlan:
     """Chooses every static site's percentile and leaves the model quantized so.
 
@@ -43,6 +45,7 @@ def search(
         guard_batches: other samples, which have the last word; without them there is no guard.
         progress: told how many blocks are done.
         steps: keep finished blocks; by default nothing is kept.
+        workers: the processes that share the batches; all choose the same.
     """
     begin = time.perf_counter()
     model, model_map = installer.model, installer.model_map
@@ -61,23 +64,25 @@ def search(
         clips = unsearched(installer)
         installer.install_plan(clips)
         return clips
-    guard = Guard(model, guard_batches) if guard_batches else None
+    guard = Guard(model, guard_batches, workers) if guard_batches else None
     state = SearchState(
         installer=installer,
         start=start,
         batches=batches,
-        weights=TokenWeights(settings.token_weights, model, model_map.towers, batches),
+        weights=TokenWeights(settings.token_weights, model, model_map.towers, batches, workers),
         steps=InMemory() if steps is None else steps,
+        workers=workers,
     )
     state.layer_forwards += state.weights.forward_equivalents * state.layers
     towers = model_map.quantized_towers
-    caught = [catch_inputs(model, towers, batch) for batch in batches]
+    own = workers.share(batches)
+    caught = {index: catch_inputs(model, towers, batch) for index, batch in own.items()}
     state.layer_forwards += layers_caught(model_map, towers)
     total = sum(len(tower_plan.blocks) for tower_plan in plan.towers)
     for tower_plan in plan.towers:
         inputs = {
             index: received[tower_plan.tower]
-            for index, received in enumerate(caught)
+            for index, received in caught.items()
             if tower_plan.tower in received
         }
         search_tower(state, tower_plan, inputs, lambda: progress(len(state.blocks), total))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,11 +29,13 @@ class Sensitivity:
     steep loss (wrong answers) do not outvote the others.
     """
 
-    def __init__(self, model: nn.Module, towers: Sequence[Tower], batches: Sequence[Batch]) -> None:
+    def __init__(
+        self, model: nn.Module, towers: Sequence[Tower], batches: Mapping[int, Batch]
+    ) -> None:
         """Runs one forward and one backward per batch; the model's parameters get no gradient."""
         self._weights: dict[Key, torch.Tensor] = {}
         with _frozen(model), torch.enable_grad():
-            for index, batch in enumerate(batches):
+            for index, batch in batches.items():
                 for (tower, layer), hidden in _with_gradients(model, towers, batch).items():
                     self._weights[tower, layer, index] = _weights(hidden, tower, batch)
 

@@ -14,6 +14,7 @@ from qvlm.artefacts.steps import InMemory, Steps
 from qvlm.schemes import SearchSettings
 from qvlm.search.install import Installer
 from qvlm.search.weights import TokenWeights
+from qvlm.workers import ALONE, Workers
 
 Indices = dict[str, int]
 """Site -> index into the percentiles."""
@@ -29,6 +30,7 @@ class SearchState:
         batches: samples that the losses are computed on.
         weights: how much each position counts.
         steps: keep finished blocks.
+        workers: the processes that share the batches.
         layer_forwards: layers run so far, over all batches.
         blocks: what was done, block by block.
         chosen: the outcome so far.
@@ -39,6 +41,7 @@ class SearchState:
     batches: Sequence[Batch]
     weights: TokenWeights
     steps: Steps = field(default_factory=InMemory)
+    workers: Workers = ALONE
     layer_forwards: float = 0.0
     blocks: list[BlockSearch] = field(default_factory=list)
     chosen: Indices = field(default_factory=dict)

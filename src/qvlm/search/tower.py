@@ -32,13 +32,16 @@ def search_tower(
     Args:
         state: the search.
         plan: blocks of the tower.
-        inputs: batch index -> what the full-precision tower received.
+        inputs: index of a batch of this process -> what the full-precision tower received.
         advance: called after each block.
     """
     tower = state.model_map.tower(plan.tower)
     if not state.model_map.sites_of(tower.name):
         return
     exact_calls = list(inputs.values())
+    told = state.workers.gather(list(inputs))
+    reached = sorted(index for parcel in told for index in parcel.info)
+    batches = [reached.index(index) for index in inputs]
     # The quantized path has arguments of its own: image states come from quantized towers.
     calls = [
         received
@@ -62,7 +65,7 @@ def search_tower(
         state.layer_forwards += block.stop - block.start
         positions = dict(zip(inputs, targets, strict=True))
         weights = state.weights.after(tower, block.stop - 1, positions)
-        quantized = _search_block(state, tower, block, quantized, targets, weights, step)
+        quantized = _search_block(state, tower, block, quantized, targets, weights, step, batches)
         exact = targets
         advance()
 
@@ -75,6 +78,7 @@ def _search_block(
     targets: list[torch.Tensor],
     weights: list[torch.Tensor],
     step: Step,
+    batches: Sequence[int],
 ) -> list[torch.Tensor]:
     """Searches one block and returns its outputs under the choice."""
     sites = [
@@ -100,6 +104,8 @@ def _search_block(
         run_layer=step,
         install=state.installer.install,
         objective=state.settings.objective,
+        batches=batches,
+        workers=state.workers,
     )
     start = tuple(state.start[site.name] for site in static)
     start_loss = loss.race(start)

@@ -11,6 +11,7 @@ from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import PADDING, Batch
 from qvlm.artefacts.layout import TOKEN_TOWERS
 from qvlm.search.sensitivity import FORWARD_EQUIVALENTS, Sensitivity
+from qvlm.workers import ALONE, Workers
 
 ANSWER = 3
 """Class, beside PADDING, TEXT and IMAGE, of positions whose next token is of the answer."""
@@ -32,11 +33,20 @@ class TokenWeights:
     """
 
     def __init__(
-        self, kind: str, model: nn.Module, towers: Sequence[Tower], batches: Sequence[Batch]
+        self,
+        kind: str,
+        model: nn.Module,
+        towers: Sequence[Tower],
+        batches: Sequence[Batch],
+        workers: Workers = ALONE,
     ) -> None:
-        """Looks at the batches; `gradient` runs the model, which is in full precision, on them."""
+        """Looks at the batches; `gradient` runs the model, which is in full precision.
+
+        It runs on the batches of this process; for others there are no weights then.
+        """
         by_gradient = kind == "gradient"
-        self._sensitivity = Sensitivity(model, towers, batches) if by_gradient else None
+        own = workers.share(batches)
+        self._sensitivity = Sensitivity(model, towers, own) if by_gradient else None
         self._tokens = [] if by_gradient else _class_weights(batches, kind)
         self.forward_equivalents = FORWARD_EQUIVALENTS if by_gradient else 0.0
         """What that cost."""
