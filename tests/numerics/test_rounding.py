@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from qvlm.errors import RecipeError
+from qvlm.numerics import rounding
 from qvlm.numerics.hessian import Hessian, error_feedback
 from qvlm.numerics.rounding import Rounded, proxy_loss, round_gptq, split_rows
 from qvlm.numerics.weights import QuantizedWeight, quantize_weight
@@ -43,6 +44,17 @@ def same(a: QuantizedWeight, b: QuantizedWeight) -> bool:
 
 def second_order_rows(rounded: Rounded) -> torch.Tensor:
     return rounded.loss < rounded.nearest_loss
+
+
+def test_rows_at_a_time_are_rows_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, hessian = weights(11, 48, seed=1), hessian_of(correlated(200, 48, seed=7))
+    options: dict[str, Any] = {"bits": 4, "group_size": 8, "symmetric": False}
+    whole = round_gptq(weight, hessian, **options)
+    monkeypatch.setattr(rounding, "WEIGHTS_AT_ONCE", 4 * 48)
+    parts = round_gptq(weight, hessian, **options)
+    assert same(whole.weight, parts.weight)
+    torch.testing.assert_close(whole.loss, parts.loss)
+    torch.testing.assert_close(whole.nearest_loss, parts.nearest_loss)
 
 
 SHAPES = [(5, 24, 8), (3, 35, 7), (4, 135, None), (2, 300, 150), (6, 264, 24), (1, 1, None)]

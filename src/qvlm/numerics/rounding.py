@@ -16,6 +16,10 @@ _BLOCK = 128
 """Columns whose errors are gathered before they move the columns behind them."""
 
 
+WEIGHTS_AT_ONCE = 1 << 25
+"""Weights that are rounded at a time, in whole rows: some copies of them are held in float32."""
+
+
 @dataclass(frozen=True)
 class Rounded:
     """A weight matrix rounded to second order.
@@ -61,13 +65,25 @@ def round_gptq(
         ValueError: the Hessian holds NaN or infinity, or has another width.
     """
     size = resolve_group_size(weight.shape[1], group_size, "error")
-    target = weight.float().masked_fill(hessian.dead, 0.0)
     scheme = _Scheme(bits, size, symmetric, clipping)
-    nearest = quantize_weight(
-        target, bits=bits, group_size=size, symmetric=symmetric, clipping=clipping
-    )
     if feedback is None:
         feedback = error_feedback(hessian.matrix)
+    rows = max(1, WEIGHTS_AT_ONCE // weight.shape[1])
+    parts = [_round_rows(part, hessian, feedback, scheme) for part in torch.split(weight, rows)]
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _round_rows(
+    weight: Tensor, hessian: Hessian, feedback: ErrorFeedback, scheme: _Scheme
+) -> Rounded:
+    target = weight.float().masked_fill(hessian.dead, 0.0)
+    nearest = quantize_weight(
+        target,
+        bits=scheme.bits,
+        group_size=scheme.group_size,
+        symmetric=scheme.symmetric,
+        clipping=scheme.clipping,
+    )
     second = _second_order(target, feedback, scheme)
     nearest_loss = proxy_loss(target, nearest, hessian.matrix)
     loss = proxy_loss(target, second, hessian.matrix)
@@ -76,6 +92,21 @@ def round_gptq(
         weight=_rows(better, second, nearest),
         loss=torch.where(better, loss, nearest_loss),
         nearest_loss=nearest_loss,
+    )
+
+
+def _joined(parts: list[Rounded]) -> Rounded:
+    """Rows after rows."""
+    weights = [part.weight for part in parts]
+    return Rounded(
+        weight=replace(
+            weights[0],
+            levels=torch.cat([weight.levels for weight in weights]),
+            scale=torch.cat([weight.scale for weight in weights]),
+            zero_point=torch.cat([weight.zero_point for weight in weights]),
+        ),
+        loss=torch.cat([part.loss for part in parts]),
+        nearest_loss=torch.cat([part.nearest_loss for part in parts]),
     )
 
 

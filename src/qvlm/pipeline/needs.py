@@ -15,10 +15,13 @@ from qvlm.artefacts.calibration import IMAGE, Batch
 from qvlm.artefacts.layout import TOKEN_TOWERS
 from qvlm.errors import ModelError
 from qvlm.models.describe import group_size_of
+from qvlm.numerics.rounding import WEIGHTS_AT_ONCE
 from qvlm.schemes import Recipe
 
+_STACKED_COPIES = 2
+"""Float32 matrices of a site's weights that are held while it is rounded."""
 _WORKING_COPIES = 7
-"""Float32 matrices of a site's weights that rounding its columns holds at a time."""
+"""The same of the rows that are rounded at a time."""
 _ACTIVATION_COPIES = 8
 """Float32 tensors of the widest input that a layer and its statistics hold at a time."""
 _DOUBLES = 2
@@ -159,11 +162,17 @@ def _layer_needs(work: Work, tower: Tower, layer: int, streamed: bool) -> int:
     steps = (
         max(
             8 * _DOUBLES * site.channels**2,
-            4 * site.channels**2 + 4 * _WORKING_COPIES * work.weights((site,)),
+            4 * site.channels**2 + _rounding_needs(work.weights((site,))),
         )
         for site in sites
     )
     return held + simulated + hessians + max(activations, *steps)
+
+
+def _rounding_needs(weights: int) -> int:
+    """Bytes of the copies of a site's weights while they are rounded to second order."""
+    at_once = min(weights, WEIGHTS_AT_ONCE)
+    return 4 * (_STACKED_COPIES * weights + _WORKING_COPIES * at_once)
 
 
 def _image_positions(model: Any, batch: Batch) -> int:
