@@ -4,7 +4,8 @@
 
 Writes a random-weight checkpoint into FOLDER (see checkpoint.py) and quantizes it at w4a4 on 4
 calibration samples, then loads the result and generates 8 tokens, each in a process of its own
-whose peak memory is recorded. The resident memory after every layer is recorded, too.
+whose peak memory is recorded. The resident memory after every layer is recorded, too. Stopped and
+given again, the command goes on; seconds and peak are then those of all processes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import queue
-import resource
 import shutil
 import sys
 import time
@@ -26,37 +27,63 @@ from at_size.checkpoint import ALL_SHAPES, write_checkpoint
 SAMPLES = 4
 
 
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    return pages * resource.getpagesize()
-
-
-def quantize(model: Path, output: Path, memory: str, answers: Any) -> None:
+def quantize(model: Path, output: Path, memory: str, log: Path, answers: Any) -> None:
+    """Quantizes, or goes on where a process before was stopped; the log has a line per layer."""
     import qvlm
+    from qvlm import machine
+    from qvlm.artefacts.workspace import partial_of
     from qvlm.cli.parameters import memory_bytes
 
-    layers: dict[str, list[int]] = {}
+    start = time.perf_counter()
 
     def progress(stage: str, done: int, total: int, note: str = "") -> None:
-        layers.setdefault(stage, []).append(resident_bytes())
-        sys.stderr.write(f"{stage} {done}/{total} {resident_bytes() / 2**30:.2f} GiB\n")
+        line = {
+            "process": os.getpid(), "stage": stage, "done": done, "total": total,
+            "resident_bytes": machine.rss_bytes(), "peak_rss_bytes": machine.peak_rss_bytes(),
+            "seconds": time.perf_counter() - start, "cpu_seconds": time.process_time(),
+        }  # fmt: skip
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
-    settings = (f"calibration.samples={SAMPLES}", f"calibration.batch_size={SAMPLES}")
-    result = qvlm.quantize(
-        model, "w4a4", "picoscience", output,
-        overrides=settings, overwrite=True, memory=memory_bytes(memory), progress=progress,
-    )  # fmt: skip
+    if (partial_of(output) / "steps" / "journal.jsonl").is_file():
+        result = qvlm.resume(output, progress=progress)
+    else:
+        log.unlink(missing_ok=True)
+        settings = (f"calibration.samples={SAMPLES}", f"calibration.batch_size={SAMPLES}")
+        result = qvlm.quantize(
+            model, "w4a4", "picoscience", output,
+            overrides=settings, overwrite=True, memory=memory_bytes(memory), progress=progress,
+        )  # fmt: skip
     answers.put(
         {
-            "peak_rss_bytes": result.peak_rss_bytes,
-            "resident_bytes_per_layer": layers,
-            "seconds": result.total_seconds,
-            "stages": {name: stage.seconds for name, stage in result.stages.items()},
+            **of_all_processes(log),
             "checkpoint_bytes": result.sizes.checkpoint_bytes,
             "versions": result.versions,
             "machine": result.machine,
         }
     )
+
+
+def of_all_processes(log: Path) -> dict[str, Any]:
+    """Peak, seconds per stage and memory after each layer, over the processes of one run."""
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    stages: dict[str, dict[str, float]] = {}
+    resident: dict[str, list[int]] = {}
+    before: dict[str, Any] = {"process": None}
+    for line in lines:
+        if line["process"] != before["process"]:
+            before = {"process": line["process"], "seconds": 0.0, "cpu_seconds": 0.0}
+        spent = stages.setdefault(line["stage"], {"seconds": 0.0, "cpu_seconds": 0.0})
+        for clock in spent:
+            spent[clock] += line[clock] - before[clock]
+        resident.setdefault(line["stage"], []).append(line["resident_bytes"])
+        before = line
+    return {
+        "processes": len({line["process"] for line in lines}),
+        "peak_rss_bytes": max(line["peak_rss_bytes"] for line in lines),
+        "resident_bytes_per_layer": resident,
+        "stages": stages,
+    }
 
 
 def generate(run: Path, answers: Any) -> None:
@@ -109,12 +136,13 @@ def main() -> None:
     model = write_checkpoint(args.shape, args.folder / args.shape)
     run = args.folder / f"{args.shape}-w4a4"
     size = sum(path.stat().st_size for path in model.glob("*.safetensors"))
+    log = args.folder / f"{args.shape}.jsonl"
     found = {
         "shape": args.shape,
         "model_bytes": size,
         "memory": args.memory,
         "samples": SAMPLES,
-        "quantize": measured(quantize, model, run, args.memory),
+        "quantize": measured(quantize, model, run, args.memory, log),
         "generate": measured(generate, run),
     }
     args.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
