@@ -126,6 +126,29 @@ def test_a_damaged_step_is_done_again(interrupted, questions, tmp_path, model_co
         assert (interrupted / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+def test_an_export_is_resumed_as_one(tiny_model, questions, tmp_path):
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "round" and done == 3:
+            raise KeyboardInterrupt
+
+    arguments: tuple[Any, ...] = (tiny_model, "w4a16-symmetric", f"scienceqa:{questions}")
+    options: dict[str, Any] = {"overrides": OVERRIDES[:2], "format": "compressed-tensors"}
+    with pytest.raises(KeyboardInterrupt):
+        qvlm.quantize(*arguments, tmp_path / "broken", progress=stop, **options)
+    assert not (tmp_path / "broken").exists()
+    result = qvlm.resume(tmp_path / "broken")
+    assert result.resumed_steps > 0
+    qvlm.quantize(*arguments, tmp_path / "whole", **options)
+    whole = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*")}
+    broken = {path.relative_to(tmp_path / "broken") for path in (tmp_path / "broken").rglob("*")}
+    assert whole == broken
+    assert {"run", "export.json"} < {path.name for path in whole}
+    for path in whole:
+        if path.suffix == ".safetensors" and path.name != "statistics.safetensors":
+            same = (tmp_path / "broken" / path).read_bytes()
+            assert same == (tmp_path / "whole" / path).read_bytes(), path
+
+
 def test_another_run_must_not_touch_it(interrupted, model_copy, questions):
     data = f"scienceqa:{questions}"
     with pytest.raises(OutputError, match=r"was interrupted in '.*continue it with `qvlm quantize"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,33 @@ def test_a_forward_reads_layers_and_lets_them_go(tiny_model: Path) -> None:
     with resident(streamed, layer):
         assert not any(p.is_meta for p in streamed.get_submodule(layer).parameters())
     assert all(p.is_meta for p in streamed.get_submodule(layer).parameters())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
+def test_the_next_layer_is_fetched_while_one_is_held(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamed = load_model(tiny_model, streamed=True).model
+    file = tiny_model / "model.safetensors"
+    content = file.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    advised: set[tuple[int, int]] = set()
+
+    def note(_descriptor: int, start: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_WILLNEED
+        advised.add((start - begin, start - begin + length))
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    with resident(streamed, "model.language_model.layers.1"):
+        pass
+    following = {
+        tuple(entry["data_offsets"])
+        for name, entry in header.items()
+        if "language_model" in name and ".layers.2." in name
+    }
+    assert advised == following
+    assert len(following) == 9
 
 
 def test_damaged_weights_are_found_at_once(model_copy: Path, edit_tensors: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qvlm.artefacts.lazy import LazyTensors
+from qvlm.artefacts.lazy import LazyTensors, read_ahead
 from qvlm.errors import ArtefactError, ModelError
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -63,6 +63,15 @@ class CheckpointReader:
             for key, target in self._target.items()
             if (not path or target.startswith(f"{path}.")) and target not in skip
         )
+
+    def read_ahead(self, path: str, skip: Collection[str] = ()) -> None:
+        """Lets the system fetch from the disk what `read` will ask for."""
+        of_file: dict[Path, list[str]] = {}
+        for key, target in self._target.items():
+            if target.startswith(f"{path}.") and target not in skip:
+                of_file.setdefault(self._file_of[key], []).append(key)
+        for file, keys in of_file.items():
+            read_ahead(file, keys)
 
     def read_outside(self, paths: Collection[str]) -> dict[str, torch.Tensor]:
         """Returns the parameters and saved buffers that are below none of some module paths."""

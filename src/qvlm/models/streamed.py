@@ -59,8 +59,10 @@ def stream_model(directory: Path, skeleton: Any, adapter: Adapter) -> nn.Module:
             f"model '{directory}' lacks {len(missing)} weights that its config.json asks for, "
             f"first '{missing[0]}'"
         )
-    for path in units:
-        _Unit(model.get_submodule(path), path, reader).attach()
+    following = None
+    for path in reversed(units):
+        following = _Unit(model.get_submodule(path), path, reader, following)
+        following.attach()
     return cast(nn.Module, model.eval())
 
 
@@ -70,8 +72,11 @@ _EXPERT = re.compile(r"(.+)\.(\d+)\.(\w+)\.weight")
 class _Unit:
     """The weights of one layer."""
 
-    def __init__(self, module: nn.Module, path: str, reader: CheckpointReader) -> None:
+    def __init__(
+        self, module: nn.Module, path: str, reader: CheckpointReader, following: _Unit | None
+    ) -> None:
         self._module, self._path, self._reader = module, path, reader
+        self._following = following
         self._holders = 0
         self._loaded: list[tuple[nn.Module, str]] = []
         self._covered: Collection[str] = ()
@@ -101,6 +106,12 @@ class _Unit:
             relative = name.removeprefix(f"{self._path}.")
             self._loaded += _put(self._module, relative, tensor)
         self._fill()
+        if self._following is not None:
+            self._following.expect()
+
+    def expect(self) -> None:
+        """Lets the disk fetch the weights while the layer before is at work."""
+        self._reader.read_ahead(self._path, self._covered)
 
     def release(self) -> None:
         """Lets go of the weights, once nobody else holds them."""
