@@ -33,6 +33,13 @@ def keep_no_freed_memory() -> None:
         set_option(_MMAP_THRESHOLD, 1 << 20)
 
 
+def give_freed_memory_back() -> None:
+    """Lets go of smaller freed blocks, too, which otherwise add up from layer to layer (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def rss_bytes() -> int:
     """Resident memory of this process now."""
     import psutil

@@ -23,7 +23,7 @@ qvlm.quantize(
     overrides=("calibration.samples=4", "calibration.batch_size=2"),
 )
 """
-LAYERS = 16
+LAYERS = 10
 
 
 def test_memory_after_a_layer_is_that_after_the_layers_before(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from qvlm.errors import ModelError, WeightsError
+from qvlm.machine import give_freed_memory_back
 from qvlm.models.adapter import Adapter
 from qvlm.models.experts import LinearExperts, split_experts
 from qvlm.models.reader import CheckpointReader
@@ -124,6 +125,7 @@ class _Unit:
                 module._parameters[leaf] = nn.Parameter(kept.detach().to("meta"), False)
         self._loaded.clear()
         self._empty()
+        give_freed_memory_back()
 
     def park(self, covered: Collection[str], fill: Action, empty: Action) -> None:
         """Leaves some parameters to others from now on."""
