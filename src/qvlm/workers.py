@@ -161,7 +161,7 @@ class Group(Workers):
             if parcel is None:
                 header = torch.empty(int(size), dtype=torch.uint8)
             _distributed().broadcast(header, rank)
-        info, kinds = json.loads(bytes(header.tolist()))
+        info, kinds = json.loads(header.numpy().tobytes())
         tensors: dict[str, Tensor] = {}
         for name, dtype, shape in kinds:
             tensors[name] = (

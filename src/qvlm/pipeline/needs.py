@@ -50,6 +50,20 @@ class Work:
             return [batch.labels.numel() for batch in self.batches]
         return [_image_positions(self.model, batch) for batch in self.batches if batch.has_images]
 
+    def rows(self, tower: Tower) -> list[int]:
+        """Sequences in every batch that a tower runs on, which attend to themselves alone."""
+        if tower.name in TOKEN_TOWERS:
+            return [len(batch.labels) for batch in self.batches]
+        return [len(batch.labels) for batch in self.batches if batch.has_images]
+
+    def has_sites(self, tower: Tower) -> bool:
+        """True where something of a tower is quantized."""
+        return bool(self.model_map.sites_of(tower.name))
+
+    def row_bytes(self, tower: Tower) -> int:
+        """Bytes of a position's hidden state."""
+        return _width(self, tower) * _item_size(self.model)
+
     def layer_bytes(self, path: str) -> int:
         """Bytes of a layer in the model's type."""
         return parameter_bytes(self.model.get_submodule(path))

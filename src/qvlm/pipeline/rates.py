@@ -9,65 +9,95 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from qvlm.artefacts.journal import file_checksum
-from qvlm.numerics.affine import grid_from_range
+from qvlm.artefacts.lazy import LazyTensors
+from qvlm.artefacts.store import to_disk
+from qvlm.artefacts.tensors import write_tensors
+from qvlm.numerics.affine import AffineGrid, grid_from_range
 from qvlm.numerics.clipping import TailQuantiles, clip_error
 from qvlm.numerics.entropy import JointHistogram
 from qvlm.numerics.hessian import Hessian, error_feedback
 from qvlm.numerics.rounding import round_gptq
+from qvlm.runtime import SimulatedLinear, quantize_linear
+from qvlm.schemes import LayerScheme
 
 _ROWS, _WIDTH = 512, 1024
+_FEW_OUTPUTS, _FEW_CHANNELS = 16, 256
 _FILE = 1 << 25
-_PATIENCE = 0.8
+_PATIENCE = 0.5
 """Seconds that one measurement goes on for, at least one repetition."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Units per second.
+    """Seconds of a unit of work.
 
     Attributes:
-        model: multiply-adds of a linear in the model's type.
+        model: a multiply-add of a linear in the model's type.
         float32: the same in float32.
-        factor: channels cubed, of a Hessian's factorization.
-        columns: weights times channels, of rounding to second order.
-        positions: values of an activation looked at for ranges and their errors.
-        pairs: values of an activation looked at for the dependency.
-        disk: bytes written, synced and checked.
+        call: one operation on next to nothing.
+        value: a value of a hidden state that one elementwise operation goes over.
+        moment: an entry of a Hessian that a batch is added to, beside its multiply-adds.
+        factor: a channel cubed, of a Hessian's factorization.
+        column: a column that is rounded to second order, however many outputs it has.
+        rounded: a weight that is rounded to second order, beside its multiply-adds.
+        nearest: a weight that is rounded to nearest and put into a linear.
+        input: a value that a linear quantizes at its input.
+        positions: a value of an activation looked at for ranges and their errors.
+        pairs: a value of an activation looked at for the dependency.
+        disk: a byte written, synced and checked.
+        file: a file, however small.
+        tensor: a tensor read from a file, however small.
     """
 
     model: float
     float32: float
+    call: float
+    value: float
+    moment: float
     factor: float
-    columns: float
+    column: float
+    rounded: float
+    nearest: float
+    input: float
     positions: float
     pairs: float
     disk: float
+    file: float
+    tensor: float
 
 
 @torch.no_grad()
-def measure(dtype: torch.dtype, percentiles: tuple[float, ...], bits: int, folder: Path) -> Rates:
+def measure(
+    dtype: torch.dtype,
+    scheme: LayerScheme,
+    group_size: int,
+    percentiles: tuple[float, ...],
+    folder: Path,
+) -> Rates:
     """Measures this machine.
 
     Args:
         dtype: the model's.
+        scheme: of the language model's linears.
+        group_size: channels that share a weight scale there.
         percentiles: candidates of a range.
-        bits: of activations.
         folder: on the disk that will be written.
     """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(_ROWS, _WIDTH, generator=generator)
     weight = torch.randn(_WIDTH, _WIDTH, generator=generator)
-    narrow = (x.to(dtype), weight.to(dtype))
-    hessian = Hessian(_WIDTH)
-    hessian.update(x)
-    feedback = error_feedback(hessian.matrix)
+    narrow, small = (x.to(dtype), weight.to(dtype)), torch.zeros(1, 8)
     products = _ROWS * _WIDTH * _WIDTH
+    bits = min(scheme.activations.bits, 8)
+    group = group_size if _FEW_CHANNELS % group_size == 0 else _FEW_CHANNELS
+    grid = grid_from_range(x.amin(0), x.amax(0), bits) if scheme.activations.is_static else None
 
-    def columns() -> None:
-        round_gptq(weight, hessian, feedback, bits=4, group_size=32, symmetric=False)
+    def install() -> SimulatedLinear:
+        return SimulatedLinear(quantize_linear(_linear(weight), scheme, group, grid))
 
     def look() -> None:
         tails = TailQuantiles(_WIDTH, percentiles, 4 * _ROWS)
@@ -76,18 +106,62 @@ def measure(dtype: torch.dtype, percentiles: tuple[float, ...], bits: int, folde
         clip_error(x, lower, upper, bits, False, 2.4)
 
     def pair() -> None:
-        grid = grid_from_range(x.amin(0), x.amax(0), bits)
-        JointHistogram(grid.levels).update(x, x, grid, grid)
+        levels: AffineGrid = grid_from_range(x.amin(0), x.amax(0), bits)
+        JointHistogram(levels.levels).update(x, x, levels, levels)
 
+    float32 = _seconds(lambda: F.linear(x, weight)) / products
+    hessian = _hessian(x)
+    few = _rounding(weight[:_FEW_OUTPUTS, :_FEW_CHANNELS], x[:, :_FEW_CHANNELS], group)
+    many = _rounding(weight, x, group)
+    # Three products with the whole matrix: errors that feed forward, and both losses.
+    many -= 2.5 * _WIDTH**3 * float32
+    column = few / _FEW_CHANNELS
+    simulated = install()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        file = Path(place) / "file.safetensors"
+        each = _seconds(lambda: _write(file, 1))
+        tensor = _seconds(lambda: LazyTensors(file)["x"])
+        disk = (_seconds(lambda: _write(file, _FILE)) - each) / _FILE
     return Rates(
-        model=products / _seconds(lambda: F.linear(*narrow)),
-        float32=products / _seconds(lambda: F.linear(x, weight)),
-        factor=_WIDTH**3 / _seconds(lambda: error_feedback(hessian.matrix)),
-        columns=_WIDTH**3 / _seconds(columns),
-        positions=x.numel() / _seconds(look),
-        pairs=x.numel() / _seconds(pair),
-        disk=_FILE / _seconds(lambda: _write(folder)),
+        model=_seconds(lambda: F.linear(*narrow)) / products,
+        float32=float32,
+        call=_seconds(lambda: F.linear(small, small)),
+        value=_seconds(lambda: F.silu(x)) / x.numel(),
+        moment=_seconds(lambda: hessian.update(x[:_FEW_OUTPUTS])) / _WIDTH**2,
+        factor=_seconds(lambda: error_feedback(hessian.matrix)) / _WIDTH**3,
+        column=column,
+        rounded=max(many - column * _WIDTH, 0.0) / _WIDTH**2,
+        nearest=_seconds(install) / _WIDTH**2,
+        input=_seconds(lambda: simulated.multiplied(x)) / x.numel(),
+        positions=_seconds(look) / x.numel(),
+        pairs=_seconds(pair) / x.numel(),
+        disk=max(disk, 0.0),
+        file=each,
+        tensor=tensor,
     )
+
+
+def _rounding(weight: torch.Tensor, x: torch.Tensor, group_size: int) -> float:
+    """Seconds that rounding a matrix to second order takes, its Hessian at hand."""
+    hessian = _hessian(x)
+    feedback = error_feedback(hessian.matrix)
+    return _seconds(
+        lambda: round_gptq(
+            weight, hessian, feedback, bits=4, group_size=group_size, symmetric=False
+        )
+    )
+
+
+def _hessian(x: torch.Tensor) -> Hessian:
+    hessian = Hessian(x.shape[1])
+    hessian.update(x)
+    return hessian
+
+
+def _linear(weight: torch.Tensor) -> nn.Linear:
+    linear = nn.Linear(1, 1, bias=False)
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    return linear
 
 
 def _seconds(task: Callable[[], object]) -> float:
@@ -102,8 +176,8 @@ def _seconds(task: Callable[[], object]) -> float:
             return best
 
 
-def _write(folder: Path) -> None:
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        file.write(bytes(_FILE))
-        file.flush()
-        file_checksum(Path(file.name))
+def _write(path: Path, size: int) -> None:
+    """As a step is written: checked, and synced."""
+    write_tensors(path, {"x": torch.zeros(size, dtype=torch.uint8)}, {})
+    file_checksum(path)
+    to_disk(path)

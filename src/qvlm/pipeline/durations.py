@@ -1,0 +1,110 @@
+"""Seconds per stage, from the shapes of a run and the rates of the machine."""
+
+from __future__ import annotations
+
+from qvlm.artefacts import Site, Tower
+from qvlm.observe.tower import MEAN_POSITIONS
+from qvlm.pipeline.needs import Work, parameter_bytes
+from qvlm.pipeline.rates import Rates
+
+_CALLS = 120
+"""Operations of a layer, its hooks included, that cost time however small it is."""
+_ELEMENTWISE = 5
+"""Elementwise operations (norms, activation, positions, sums) over what each site reads."""
+_INSTALLS = 2
+"""Weights are put into linears to nearest, then rounded, packed and put in again: as much work."""
+_TENSORS = 3
+"""Packed tensors of a linear."""
+
+
+def stage_seconds(work: Work, rates: Rates) -> dict[str, float]:
+    """Returns the seconds of `observe`, `round` and `export`."""
+    linears = sum(len(site.linears) for site in work.model_map.sites)
+    export = (2 * work.packed_bytes() + _floats(work)) * rates.disk
+    return {
+        "observe": _observe(work, rates),
+        "round": _round(work, rates),
+        "export": export + _TENSORS * linears * rates.tensor + 10 * rates.file,
+    }
+
+
+def _floats(work: Work) -> int:
+    """Bytes of what stays in floating point."""
+    quantized = [path for site in work.model_map.sites for path in site.linears]
+    total = parameter_bytes(work.model)
+    return total - sum(parameter_bytes(work.model.get_submodule(path)) for path in quantized)
+
+
+def _pass(work: Work, tower: Tower, rate: float, rates: Rates) -> float:
+    """Running a tower's layers once over all batches, at a rate of the linears."""
+    size = next(work.model.parameters()).element_size()
+    weights = sum(work.layer_bytes(path) for path in tower.layers) // size
+    sites = work.model_map.sites_of(tower.name)
+    width, layers, seconds = sites[0].channels, len(tower.layers), 0.0
+    elementwise = _ELEMENTWISE * sum(site.channels for site in sites) * rates.value
+    for positions, rows in zip(work.positions(tower), work.rows(tower), strict=True):
+        attention = 2 * layers * positions * (positions // rows) * width
+        seconds += (weights * positions + attention) * rate + positions * elementwise
+        seconds += layers * _CALLS * rates.call
+    return seconds
+
+
+def _caught(work: Work, tower: Tower, rate: float, rates: Rates) -> float:
+    """What reaches a tower: the towers before it."""
+    towers = work.model_map.towers
+    before = towers[: towers.index(tower)]
+    return sum(_pass(work, each, rate, rates) for each in before if work.has_sites(each))
+
+
+def _rows(work: Work, tower: Tower, rates: Rates) -> float:
+    """Writing and reading what waits between the layers of a tower, and a step per layer."""
+    layers = len(tower.layers)
+    size = sum(work.positions(tower)) * work.row_bytes(tower)
+    files = len(work.positions(tower)) + 1
+    return layers * (2 * size * rates.disk + files * (rates.file + rates.tensor))
+
+
+def _observe(work: Work, rates: Rates) -> float:
+    total = 0.0
+    for tower in work.model_map.quantized_towers:
+        scheme = work.recipe.tower_scheme(tower.name)
+        static = scheme is not None and scheme.activations.is_static
+        # Without ranges the first of two passes ends at the first site of each layer.
+        total += (2 if static else 1) * _pass(work, tower, rates.model, rates)
+        total += _caught(work, tower, rates.model, rates) + _rows(work, tower, rates)
+        positions = sum(work.positions(tower))
+        seen = min(positions, 2 * MEAN_POSITIONS)
+        if static:
+            for site in work.model_map.sites_of(tower.name):
+                total += positions * site.channels * rates.positions
+        for site in work.model_map.leading_sites(tower.name):
+            total += seen * site.channels * rates.pairs
+    return total
+
+
+def _round(work: Work, rates: Rates) -> float:
+    total = work.packed_bytes() * rates.disk
+    for tower in work.model_map.quantized_towers:
+        sites = work.model_map.sites_of(tower.name)
+        total += _INSTALLS * sum(work.weights((site,)) for site in sites) * rates.nearest
+        scheme = work.recipe.tower_scheme(tower.name)
+        if scheme is None or scheme.weights.rounding == "nearest":
+            total += len(tower.layers) * rates.file
+            continue
+        # The second moments of a layer's inputs, and what the rounded layer gives the next.
+        total += 2 * _pass(work, tower, rates.float32, rates) + _rows(work, tower, rates)
+        total += _caught(work, tower, rates.float32, rates)
+        positions = work.positions(tower)
+        for site in sites:
+            total += _site(work, site, positions, rates)
+    return total
+
+
+def _site(work: Work, site: Site, batches: list[int], rates: Rates) -> float:
+    """Quantizing a site's inputs twice, its second moments, and rounding its weights."""
+    weights, width, positions = work.weights((site,)), site.channels, sum(batches)
+    inputs = (2 * len(site.linears) + 1) * positions * width * rates.input
+    moments = positions * width**2 * rates.float32 + width**3 * rates.factor
+    moments += len(batches) * width**2 * rates.moment
+    products = 2.5 * weights * width * rates.float32
+    return inputs + moments + products + width * rates.column + weights * rates.rounded
