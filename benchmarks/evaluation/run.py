@@ -1,8 +1,9 @@
 """How fast questions are asked and answers are scored; writes its part of `results.json`.
 
 1. `generation`: all test questions of PicoScience on pico-llava in full precision, in batches and
-   one by one, by one process or by several that share the cores. One by one is timed on a seeded
-   part, since it costs the same for every question; the answers of that part have to be the same.
+   one by one, by one process or by several that share the cores; and one by one in the loop that
+   Transformers' documentation shows, with all threads. One by one is timed on a seeded part, since
+   it costs the same for every question; the answers of that part have to be the same.
 2. `scorers`, on made-up answers: letters, and VQA accuracy with the answers that people give most
    (drawn with the frequencies of a Zipf law) and with answers that all differ.
 
@@ -27,10 +28,12 @@ from typing import Any
 
 import psutil
 import torch
+from PIL import Image
 
 import qvlm
 from qvlm import machine
 from qvlm.data import Sample, choose, open_source
+from qvlm.data.prompts import render
 from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation.ask import batches_of
 from qvlm.evaluation.score import judge
@@ -60,6 +63,35 @@ def asked(rank: int, processes: int, samples: list[Sample], size: int, start: An
     )
     seconds = time.perf_counter() - begin
     return texts, seconds, busy() - before[0], time.process_time() - before[1]
+
+
+@torch.no_grad()
+def plain_loop(samples: list[Sample]) -> dict[str, Any]:
+    """Without this package's engine: read, process, generate and decode a question at a time."""
+    model, processor = qvlm.load("pico-llava")
+
+    def answer(sample: Sample) -> str:
+        text = render(sample, processor)
+        if sample.image is None:
+            inputs = processor(text=text, return_tensors="pt")
+        else:
+            with Image.open(sample.image) as image:  # a file of PicoScience
+                inputs = processor(images=image.convert("RGB"), text=text, return_tensors="pt")
+        output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+        new = output[0, inputs["input_ids"].shape[1] :]
+        return str(processor.decode(new, skip_special_tokens=True))
+
+    for sample in samples[:20]:
+        answer(sample)
+    begin, before = time.perf_counter(), (busy(), time.process_time())
+    texts = {sample.key: answer(sample) for sample in samples}
+    seconds = time.perf_counter() - begin
+    others = busy() - before[0] - (time.process_time() - before[1])
+    return {
+        "texts": texts,
+        "per_second": len(samples) / seconds,
+        "others": max(0.0, others) / seconds,
+    }
 
 
 def busy() -> float:
@@ -92,9 +124,15 @@ def timed(samples: list[Sample], size: int, processes: int) -> dict[str, Any]:
 def generation(batch_size: int, alone: int, processes: int) -> dict[str, Any]:
     samples = open_source("picoscience", "test")
     part = choose(samples, alone, SEED)
+    plain = plain_loop(part)
     single = timed(part, 1, processes)
     together = timed(samples, batch_size, processes)
-    differing = [s.key for s in part if single["texts"][s.key] != together["texts"][s.key]]
+    differing = [
+        sample.key
+        for sample in part
+        for way in (plain, single)
+        if way["texts"][sample.key] != together["texts"][sample.key]
+    ]
     marks = judge(samples, together["texts"], load_task("picoscience").load_scorer())
     return {
         "model": "pico-llava, full precision",
@@ -107,9 +145,11 @@ def generation(batch_size: int, alone: int, processes: int) -> dict[str, Any]:
         "questions_per_second": together["per_second"],
         "asked_one_by_one": alone,
         "one_by_one_per_second": single["per_second"],
-        "speedup": together["per_second"] / single["per_second"],
+        "plain_loop_per_second": plain["per_second"],
+        "speedup_over_one_by_one": together["per_second"] / single["per_second"],
+        "speedup_over_plain_loop": together["per_second"] / plain["per_second"],
         "answers_that_differ": differing,
-        "processors_busy_with_others": max(together["others"], single["others"]),
+        "processors_busy_with_others": max(w["others"] for w in (together, single, plain)),
     }
 
 

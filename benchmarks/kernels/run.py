@@ -7,8 +7,8 @@ figure is the median over rounds of (time of torch fp32 / time of the contender)
 every contender rotates among weight sets of 512 MB or more together: else the cache is measured.
 Other libraries are used where they are installed: onnxruntime and onnx, openvino. Writes
 results.json and README.md here, or into --output; with --keep, shapes that are there already and
-not measured now stay, so that a long measurement can be made in parts. Only figures of one kernel and
-processor are kept together.
+not measured now stay, so that a long measurement can be made in parts. Only figures of one kernel
+and processor are kept together.
 """
 
 from __future__ import annotations
