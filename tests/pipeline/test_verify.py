@@ -46,12 +46,15 @@ def test_ranges_per_group_are_compared_linear_by_linear(
     run = quantized_run(tiny_model, questions, tmp_path / "run", "w4a4")
     result = qvlm.verify(run)
     assert outcomes(result)["linears"] == outcomes(result)["logits"] == "ok", result.checks
-    ordered = QuantizedLinear._ordered
+    packed = QuantizedLinear._packed
 
-    def wrong_in_kernels(self, sums):
-        return ordered(self, sums if self.kernel == "torch" else sums + 1)
+    def wrong_in_kernels(self, weight):
+        tensors = packed(self, weight)
+        if self.kernel != "torch":
+            tensors["scale"] = 2 * tensors["scale"]
+        return tensors
 
-    monkeypatch.setattr(QuantizedLinear, "_ordered", wrong_in_kernels)
+    monkeypatch.setattr(QuantizedLinear, "_packed", wrong_in_kernels)
     assert outcomes(qvlm.verify(run))["linears"] == "failed"
 
 

@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from qvlm.numerics.affine import AffineGrid
 
@@ -21,6 +22,9 @@ _DISCARDED_MASS = 1e-9
 
 _CHUNK = 2**13
 """Elements at a time: bounds the memory, and stays in the cache (2^18 takes twice as long)."""
+
+_PIECE = 2**10
+"""Elements that one product of matrices adds up."""
 
 
 def soft_assignment(x: Tensor, levels: int, temperature: float = 1.0) -> Tensor:
@@ -121,7 +125,7 @@ class JointHistogram:
         for x, y in zip(torch.split(a, _CHUNK), torch.split(b, _CHUNK), strict=True):
             spread_x = soft_assignment(x, self._levels, self._temperature).double()
             spread_y = soft_assignment(y, self._levels, self._temperature).double()
-            self._sums += spread_x.t() @ spread_y
+            self._sums += _product(spread_x, spread_y)
 
     def _add_banded(self, a: Tensor, b: Tensor) -> None:
         """Adds only products of levels near both values.
@@ -162,6 +166,16 @@ def band_width(levels: int, temperature: float = 1.0) -> int:
     """Levels around a value that hold all but 1e-9 of its mass; all M where that is no saving."""
     band = 2 * _reach(temperature) + 1
     return band if levels > max(_DENSE_LEVELS, band) else levels
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a^T b of [n, M] each, added piece by piece: no library may split the sum among its threads,
+    whose number would then decide the last bits."""
+    missing = -len(a) % _PIECE
+    if missing:
+        a, b = (functional.pad(x, (0, 0, 0, missing)) for x in (a, b))
+    first, second = (x.view(-1, _PIECE, x.shape[1]) for x in (a, b))
+    return torch.bmm(first.transpose(1, 2), second).sum(dim=0)
 
 
 def _level_units(x: Tensor, grid: AffineGrid) -> Tensor:
