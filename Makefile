@@ -71,6 +71,8 @@ VLLM ?= .venv-vllm
 test-vllm: $(READY) ## Ask exported checkpoints through the real vLLM (builds its environment, 3 GB)
 	PYTHON=$(PYTHON) benchmarks/serving/environment.sh $(VLLM)
 	$(BIN)/python benchmarks/serving/run.py pico-llava --vllm $(VLLM)
+	test -z "$(FASHION_MNIST)" || \
+	    $(BIN)/python benchmarks/serving/run.py smol-llava --vllm $(VLLM) --source smolqa:$(FASHION_MNIST)
 
 LLM_COMPRESSOR ?= .venv-llm-compressor
 test-llm-compressor: ## Read checkpoints that the real llm-compressor makes (an environment of its own, 2 GB)

@@ -32,7 +32,7 @@ from qvlm.models.load import load_model
 HERE = Path(__file__).parent
 FULL = "full precision"
 LANGUAGE = "w8a8-dynamic, language model only"
-RECIPES = ("w8a8-static", "w8a8-dynamic", LANGUAGE, "w4a16-symmetric")
+RECIPES = ("w8a8", "w8a8-static", "w8a8-dynamic", LANGUAGE, "w4a16-symmetric")
 OVERRIDES = {LANGUAGE: ("vision=null", "projector=null")}
 """What differs from the preset that a row's name begins with."""
 DATA = {"pico-llava": "picoscience", "smol-llava": "smolqa"}

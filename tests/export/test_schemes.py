@@ -50,7 +50,7 @@ def test_a_bfloat16_model_stays_one(questions, tmp_path):
         (
             "w8a8",
             ("language.activations.granularity=per_channel",),
-            "use|quantize with --recipe w8a8-static or w8a8-dynamic",
+            "use|quantize with --recipe w8a8, w8a8-static or w8a8-dynamic",
         ),
         ("w4a4", ("search.strategy=none",), "zero points.*weights.symmetric=true"),
         ("w4a16", (), "zero points, which Transformers does not load.*--recipe w4a16-symmetric"),

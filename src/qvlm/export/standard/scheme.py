@@ -11,7 +11,7 @@ Scheme = dict[str, Any]
 """`weights`, `input_activations` and `format` of one of the schema's config groups."""
 INT_QUANTIZED, PACKED = "int-quantized", "pack-quantized"
 MIXED = "mixed-precision"
-_PRESETS = {(8, 8): "w8a8-static or w8a8-dynamic", (4, 16): "w4a16-symmetric"}
+_PRESETS = {(8, 8): "w8a8, w8a8-static or w8a8-dynamic", (4, 16): "w4a16-symmetric"}
 """Bits of weights and activations -> recipes that the schema can say."""
 
 
