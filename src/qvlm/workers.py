@@ -88,13 +88,22 @@ class Workers:
         """
         return task()
 
-    def send(self, tensor: Tensor, to: int) -> None:
-        """Sends a tensor to another process, which receives it."""
-        raise NotImplementedError("there is nobody to send to")
+    def hand_over(self, tensor: Tensor, sender: int, to: int) -> Tensor | None:
+        """Moves a tensor from one process to another; the others only take note.
 
-    def receive(self, like: Tensor, sender: int) -> Tensor:
-        """Returns a tensor, of the shape and type of `like`, that another process sends."""
-        raise NotImplementedError("there is nobody to receive from")
+        Args:
+            tensor: in the sender the one that moves; elsewhere any of its shape and type, also
+                one without memory.
+            sender: number of the process that has it.
+            to: number of the process that gets it; may be the sender.
+
+        Returns:
+            the tensor in `to`, None in all others.
+
+        Raises:
+            PeerError: another process has ended.
+        """
+        return tensor
 
 
 ALONE = Workers()
@@ -129,19 +138,21 @@ class Group(Workers):
         self._from_one(0, Parcel({"done": outcome}))
         return outcome
 
-    def send(self, tensor: Tensor, to: int) -> None:
-        """Sends a tensor to another process, which receives it."""
-        with _peers_alive():
-            _distributed().send(_bytes_of(tensor), to)
-
-    def receive(self, like: Tensor, sender: int) -> Tensor:
-        """Returns a tensor, of the shape and type of `like`, that another process sends."""
+    def hand_over(self, tensor: Tensor, sender: int, to: int) -> Tensor | None:
+        """Moves a tensor from one process to another; the others only take note."""
         import torch
 
-        tensor = torch.empty(like.shape, dtype=like.dtype)
+        if self.rank == to == sender:
+            return tensor
+        if self.rank == sender:
+            with _peers_alive():
+                _distributed().send(_bytes_of(tensor), to)
+        if self.rank != to:
+            return None
+        arrived = torch.empty(tensor.shape, dtype=tensor.dtype)
         with _peers_alive():
-            _distributed().recv(_bytes_of(tensor), sender)
-        return tensor
+            _distributed().recv(_bytes_of(arrived), sender)
+        return arrived
 
     def _from_one(self, rank: int, parcel: Parcel | None) -> Parcel:
         """Hands a parcel of one process to all; `parcel` is None in those that get it."""

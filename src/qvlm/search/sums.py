@@ -61,14 +61,11 @@ class HessianSums:
 
     def _hand_over(self, site: Site, rank: int, part: Hessian, dead: torch.Tensor) -> None:
         """Adds what one process has of a site to the sum of the owner."""
-        owner, me = self._owner[site.name], self._workers.rank
-        if owner == rank == me:
-            self._sums[site.name].merge(part.matrix, dead)
-        elif owner == me:
-            like = torch.empty(site.channels, site.channels, device="meta")
-            self._sums[site.name].merge(self._workers.receive(like, rank), dead)
-        elif rank == me:
-            self._workers.send(part.matrix, owner)
+        own = rank == self._workers.rank
+        like = torch.empty(site.channels, site.channels, device="meta")
+        matrix = self._workers.hand_over(part.matrix if own else like, rank, self._owner[site.name])
+        if matrix is not None:
+            self._sums[site.name].merge(matrix, dead)
 
     def _empty(self) -> dict[str, Hessian]:
         return {site.name: Hessian(site.channels) for site in self._sites}
