@@ -37,8 +37,8 @@ from qvlm.data.prompts import render
 from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation.ask import batches_of
 from qvlm.evaluation.score import judge
-from qvlm.evaluation.shards import Shard
 from qvlm.evaluation.tasks import load_task
+from qvlm.workers import Group
 
 HERE = Path(__file__).resolve().parent
 SCORED = 200_000
@@ -52,7 +52,7 @@ def asked(rank: int, processes: int, samples: list[Sample], size: int, start: An
     model, processor = qvlm.load("pico-llava")
     generator = HuggingFaceGenerator(model, processor)
     batches = list(batches_of(samples, size))
-    mine = Shard(rank, processes).share(batches)
+    mine = list(Group(rank, processes).share(batches).values())
     generator.generate(mine[-1])
     start.wait()
     begin, before = time.perf_counter(), (busy(), time.process_time())

@@ -9,26 +9,10 @@ a kill are appended when the next run starts, whatever the number of its process
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from qvlm.evaluation.answers import AnswersFile, Fingerprint, read_matching
 from qvlm.workers import Workers
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One of `count` processes that a measurement starts by itself, from 0."""
-
-    rank: int
-    count: int
-
-    def share(self, items: Sequence[Item]) -> list[Item]:
-        """Returns this process's part."""
-        return list(items[self.rank :: self.count])
 
 
 def answers_file(path: Path, workers: Workers) -> Path:
