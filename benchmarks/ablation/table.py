@@ -36,11 +36,13 @@ def main() -> None:
 
 def _section(name: str, record: dict[str, Any]) -> list[str]:
     machine = record["machine"]
+    cells = [run for runs in record["runs"].values() for run in runs.values()]
+    processors = sorted({cell.get("processor", machine["processor"]) for cell in cells})
     return [
         f"## {name}\n",
         f"{record['model']}, {record['width']}, {record['questions']} questions of "
         f"{record['source']} ({record['split']}); full precision "
-        f"{record['full_precision']['accuracy']:.2f} %. {machine['processor']}, "
+        f"{record['full_precision']['accuracy']:.2f} %. {' and '.join(processors)}, "
         f"{machine['threads']} thread(s) per process.\n",
         COLUMNS,
         "|---" * (COLUMNS.count("|") - 1) + "|",
