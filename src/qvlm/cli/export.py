@@ -32,8 +32,8 @@ def export(
 ) -> None:
     """Write a run as a checkpoint that Transformers and vLLM read, without calibrating again.
 
-    The integers stay the same. Recipes for it: w8a8-static, w8a8-dynamic, w4a16-symmetric; what
-    the format cannot say is an error that names the way out.
+    The integers stay the same. Recipes for it: w8a8, w8a8-static, w8a8-dynamic, w4a16-symmetric;
+    what the format cannot say is an error that names the way out.
 
     Examples:
 
