@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from qvlm.numerics.accumulate import combine, float_accumulators, integer_accumulators
+from qvlm.numerics.accumulate import (
+    combine,
+    combine_groups,
+    float_accumulators,
+    integer_accumulators,
+)
 from qvlm.numerics.weights import QuantizedWeight, quantize_weight
 
 
@@ -85,6 +90,35 @@ def test_combine_adds_groups_in_order_in_double_precision() -> None:
     # In float32 the middle value would be lost: 2^24 + 1 - 2^24 = 0.
     accumulators = torch.tensor([[[2**24]], [[1]], [[-(2**24)]]], dtype=torch.int32)
     assert combine(accumulators, torch.ones(1, 3)).tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_groups_are_added_with_one_rounding(sign: int) -> None:
+    """1 + 2^-23 +- 2^-24 (1 - 2^-46) lies 2^-70 on the near side of the middle of two floats.
+
+    A sum in float64 loses that, lands on the middle and goes to the even, far one.
+    """
+    accumulators = torch.tensor([[[2**23 + 1]], [[sign * (2**23 - 1)]]], dtype=torch.int32)
+    total = combine_groups(
+        accumulators,
+        scale=torch.tensor([[1.0, 2.0**-23]]),
+        group_sums=torch.zeros(1, 2, dtype=torch.int16),
+        zero_point=torch.zeros(1, 2, 1),
+        input_scale=torch.tensor([[[2.0**-23], [2.0**-24 * (1 + 2.0**-23)]]]),
+    )
+    assert total.item() == 1 + 2.0**-23
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_a_token_that_is_not_finite_gives_nothing_finite(bad: float) -> None:
+    total = combine_groups(
+        torch.ones(2, 1, 1, dtype=torch.int32),
+        scale=torch.ones(1, 2),
+        group_sums=torch.zeros(1, 2, dtype=torch.int16),
+        zero_point=torch.zeros(1, 2, 1),
+        input_scale=torch.tensor([[[bad], [1.0]]]),
+    )
+    assert not torch.isfinite(total).any()
 
 
 def test_no_tokens_give_no_outputs() -> None:

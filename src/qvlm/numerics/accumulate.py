@@ -114,8 +114,19 @@ def combine_groups(
 
 
 def _fused(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """a b + c, rounded to float32 once: the product is exact in float64."""
-    return (a.double() * b.double() + c.double()).float()
+    """a b + c, rounded to float32 once, as the instruction of processors does.
+
+    The product is exact in float64, the sum is not: rounded to the odd neighbour there, it is
+    rounded to float32 as the exact sum would be (Boldo and Melquiond 2008).
+    """
+    product, addend = a.double() * b.double(), c.double()
+    total = product + addend
+    rest = total - product
+    error = (product - (total - rest)) + (addend - rest)
+    bits = total.view(torch.int64)
+    towards = torch.where((error > 0) == (total > 0), 1, -1)
+    inexact = (error != 0) & error.isfinite() & (bits & 1 == 0)
+    return torch.where(inexact, bits + towards, bits).view(torch.float64).float()
 
 
 def _groups_first(rows: Tensor, group_size: int) -> Tensor:

@@ -1,4 +1,5 @@
 // Any processor: plain C++, 16 outputs side by side so that a compiler can use what vectors it has.
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -23,11 +24,6 @@ inline Vector load_scale(const uint16_t* at) {
         std::memcpy(&v.at[o], &bits, sizeof bits);
     }
     return v;
-}
-
-// a b + c rounded once, as the other paths' instructions do: the product is exact in a double.
-inline float fused(float a, float b, float c) {
-    return static_cast<float>(static_cast<double>(a) * b + c);
 }
 
 inline Vector offset_of(const int16_t* sums, Vector scale) {
@@ -92,7 +88,7 @@ struct Plain {
     static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
         for (int o = 0; o < kPanel; ++o) {
             const float product = static_cast<float>(s.at[o]) * scale.at[o];
-            real[o] = fused(grid.scale, fused(grid.zero_point, offset.at[o], product), real[o]);
+            real[o] = std::fma(grid.scale, std::fma(grid.zero_point, offset.at[o], product), real[o]);
         }
     }
 

@@ -29,7 +29,15 @@ def _unpacked(row, start, inside, width, BITS: tl.constexpr, BLOCK: tl.constexpr
 @triton.jit
 def _fused(a, b, c):
     """a b + c rounded to float32 once, as `qvlm.numerics.accumulate.combine_groups` does."""
-    return (a.to(tl.float64) * b.to(tl.float64) + c.to(tl.float64)).to(tl.float32)
+    product = a.to(tl.float64) * b.to(tl.float64)
+    addend = c.to(tl.float64)
+    total = product + addend
+    rest = total - product
+    error = (product - (total - rest)) + (addend - rest)
+    bits = total.to(tl.int64, bitcast=True)
+    towards = tl.where((error > 0) == (total > 0), 1, -1)
+    inexact = (error != 0) & (tl.abs(error) < float("inf")) & ((bits & 1) == 0)
+    return tl.where(inexact, bits + towards, bits).to(tl.float64, bitcast=True).to(tl.float32)
 
 
 @triton.jit
