@@ -211,6 +211,12 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def own_device(name: str) -> str:
+    """The device of this process: of `cuda`, under `torchrun`, the GPU of its number here."""
+    local = os.environ.get("LOCAL_RANK", "")
+    return f"cuda:{local}" if name == "cuda" and local.isdecimal() else name
+
+
 def process_name() -> str:
     """`process 1 of 4`, counted from 0 as `torchrun` does; empty where there is one."""
     rank, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")

@@ -40,6 +40,14 @@ class Batch:
         mask[:, :-1] = self.labels[:, 1:] != IGNORED
         return mask
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(
+            inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
+            modality=self.modality.to(device),
+            labels=self.labels.to(device),
+        )
+
     @property
     def has_images(self) -> bool:
         """True where the samples come with images."""

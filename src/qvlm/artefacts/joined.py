@@ -71,6 +71,6 @@ def write_joined(path: Path, sources: Mapping[str, Source], metadata: dict[str, 
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for name in order:
-            tensor = sources[name].load().contiguous().reshape(-1)
+            tensor = sources[name].load().cpu().contiguous().reshape(-1)
             if tensor.numel():
                 file.write(tensor.view(torch.uint8).numpy().data)

@@ -78,6 +78,8 @@ class Result(Frozen):
     """What the vision-encoder optimization did, where the recipe asks for it."""
     processes: int = 1
     """That shared the calibration samples; peak_rss_bytes is that of the largest."""
+    device: str = "cpu"
+    """Where the calibration ran: `cpu`, or the name of a GPU."""
     resumed_steps: int = 0
     """Pieces of work that an interrupted process had finished; the seconds do not count them."""
     warnings: tuple[str, ...]

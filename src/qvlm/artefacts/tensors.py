@@ -23,7 +23,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
     Raises:
         OSError: the disk is full or the path cannot be written.
     """
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     try:
         save_file(contiguous, path, metadata=metadata)
     except SafetensorError as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qvlm.cli.parameters import Adapter, Overwrite, Set, TrustRemoteCode, adapter_override
+from qvlm.cli.parameters import Adapter, Device, Overwrite, Set, TrustRemoteCode, adapter_override
 
 
 def analyze(
@@ -41,6 +41,7 @@ def analyze(
         str | None,
         typer.Option(help="Also generate answers and score them: scienceqa. Takes longer."),
     ] = None,
+    device: Device = "cpu",
     adapter: Adapter = None,
     set_: Set = None,
     overwrite: Overwrite = False,
@@ -75,6 +76,7 @@ def analyze(
             task=task,
             overrides=adapter_override(adapter) + (set_ or []),
             overwrite=overwrite,
+            device=device,
             trust_remote_code=trust_remote_code,
             progress=progress,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qvlm.cli.parameters import Adapter, AllowFallback, Arithmetic, Overwrite
+from qvlm.cli.parameters import Adapter, AllowFallback, Arithmetic, Device, Overwrite
 
 
 def evaluate(
@@ -68,6 +68,7 @@ def evaluate(
         typer.Option(help="New file for the challenge's server, of splits without answers."),
     ] = None,
     arithmetic: Arithmetic = "integer",
+    device: Device = "cpu",
     allow_fallback: AllowFallback = False,
     adapter: Adapter = None,
     blank_images: Annotated[
@@ -115,6 +116,7 @@ def evaluate(
         "limit": limit,
         "batch_size": batch_size,
         "arithmetic": arithmetic,
+        "device": device,
         "allow_fallback": allow_fallback,
         "adapter": adapter or "auto",
         "blank_images": blank_images,

@@ -37,6 +37,9 @@ AllowFallback = Annotated[
     bool,
     typer.Option("--allow-fallback", help="Layers without a kernel run in plain PyTorch, slowly."),
 ]
+Device = Annotated[
+    str, typer.Option(help="Where the model computes: cpu, or cuda for an NVIDIA GPU.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Verify = Annotated[
     bool,

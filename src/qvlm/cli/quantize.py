@@ -13,6 +13,7 @@ from qvlm.cli.interrupts import interrupts
 from qvlm.cli.parameters import (
     Adapter,
     AllowFallback,
+    Device,
     Memory,
     Overwrite,
     Set,
@@ -70,6 +71,7 @@ def quantize(
         ),
     ] = None,
     memory: Memory = None,
+    device: Device = "cpu",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -91,7 +93,8 @@ def quantize(
     qvlm quantize llava-hf/llava-1.5-7b-hf --recipe w4a4 --calibration scienceqa:/data/ScienceQA
     --output llava-q4
 
-    torchrun --nproc-per-node 4 -m qvlm quantize llava-hf/llava-1.5-7b-hf --output llava-q4
+    torchrun --nproc-per-node 4 -m qvlm quantize llava-hf/llava-1.5-7b-hf --device cuda
+    --output llava-q4
     """
     from rich.console import Console
 
@@ -106,7 +109,7 @@ def quantize(
         "MODEL": model, "--recipe": recipe, "--calibration": calibration, "--output": output,
         "--adapter": adapter, "--set": set_, "--overwrite": overwrite, "--dry-run": dry_run,
         "--trust-remote-code": trust_remote_code, "--memory": memory,
-        "--format": format_ == STANDARD, "--allow-fallback": allow_fallback,
+        "--format": format_ == STANDARD, "--device": device != "cpu", "--allow-fallback": allow_fallback,
     }  # fmt: skip
     if resume is not None:
         _check_alone(given)
@@ -143,6 +146,7 @@ def quantize(
                 overrides=adapter_override(adapter) + (set_ or []),
                 overwrite=overwrite,
                 memory=memory_bytes(memory),
+                device=device,
                 format=format_,
                 allow_fallback=allow_fallback,
                 trust_remote_code=trust_remote_code,

@@ -17,6 +17,7 @@ from qvlm.artefacts.exported import STANDARD
 from qvlm.errors import ModelError, WeightsError
 from qvlm.models.experts import split_experts
 from qvlm.models.own import register_architectures
+from qvlm.models.place import CPU
 from qvlm.models.processor import read_processor
 from qvlm.models.quiet import quiet_transformers
 from qvlm.models.reader import first_dtype
@@ -35,7 +36,7 @@ class LoadedModel:
     """A full-precision model with its processor.
 
     Attributes:
-        model: in evaluation mode, on the CPU, in its stored dtype.
+        model: in evaluation mode, in its stored dtype.
         processor: text and images -> model inputs.
         name: what the user asked for.
         directory: where its files are (for a hub id, in the hub's cache).
@@ -54,6 +55,7 @@ def load_model(
     trust_remote_code: bool = False,
     compressed: Mapping[str, Any] | None = None,
     streamed: bool = False,
+    device: torch.device = CPU,
 ) -> LoadedModel:
     """Loads a model and its processor; fused experts become linears.
 
@@ -64,6 +66,7 @@ def load_model(
         compressed: let in what compressed-tensors quantized, which Transformers then simulates by
             this `quantization_config`.
         streamed: leave the layers on disk until they are used, see `models.streamed`.
+        device: where the model computes; streamed layers come there one at a time.
 
     Raises:
         ModelError: it does not exist, is quantized already, is not an LVLM with an adapter, has no
@@ -75,11 +78,12 @@ def load_model(
     known = adapter_for(_model_type(source, trust_remote_code, compressed is not None), adapter)
     if streamed:
         skeleton = _skeleton(source, trust_remote_code)
-        model = stream_model(directory_of(source), skeleton, known)
+        model = stream_model(directory_of(source), skeleton, known, device)
     else:
         model = _read_weights(source, trust_remote_code, compressed)
         split_experts(model)
         check_finite(model)
+        model.to(device)
     processor = read_processor(source, trust_remote_code)
     return LoadedModel(model, processor, str(name), directory_of(source))
 

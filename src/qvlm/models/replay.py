@@ -31,12 +31,14 @@ class TowerInput:
             reach (cross-attention without an image) is missing: it hands its input on.
         added: index of a layer -> what the model adds to the output of the layer before it.
         valid: [samples, positions] bool, False at padding; None where all count.
+        device: where the tower computes.
     """
 
     hidden: torch.Tensor
     arguments: Mapping[int, Call]
     added: Mapping[int, torch.Tensor]
     valid: torch.Tensor | None
+    device: torch.device
 
 
 class EnoughError(Exception):
@@ -72,6 +74,7 @@ def catch_inputs(
             arguments=catcher.arguments,
             added=catcher.added,
             valid=batch.valid if name in TOKEN_TOWERS else None,
+            device=catcher.hidden.device,
         )
         for name, catcher in catchers.items()
         if catcher.hidden is not None
@@ -93,7 +96,11 @@ def layers_caught(model_map: ModelMap, towers: tuple[Tower, ...]) -> int:
 def run_layer(
     model: nn.Module, tower: Tower, index: int, tower_input: TowerInput, hidden: torch.Tensor
 ) -> torch.Tensor:
-    """Runs layer `index` of a tower on `hidden`, the output of the layer before it."""
+    """Runs layer `index` of a tower on `hidden`, the output of the layer before it.
+
+    What was kept in a file comes to the device of the tower.
+    """
+    hidden = hidden.to(tower_input.device)
     if index not in tower_input.arguments:
         return hidden
     if index in tower_input.added:

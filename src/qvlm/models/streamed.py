@@ -15,11 +15,14 @@ from qvlm.errors import ModelError, WeightsError
 from qvlm.machine import give_freed_memory_back
 from qvlm.models.adapter import Adapter
 from qvlm.models.experts import LinearExperts, split_experts
+from qvlm.models.place import CPU
 from qvlm.models.reader import CheckpointReader
 from qvlm.models.residency import Action, make_holdable
 
 
-def stream_model(directory: Path, skeleton: Any, adapter: Adapter) -> nn.Module:
+def stream_model(
+    directory: Path, skeleton: Any, adapter: Adapter, device: torch.device = CPU
+) -> nn.Module:
     """Returns a model of which only what is in no layer has memory; its forward still works.
 
     Every weight is looked at once. A layer is read when its forward begins, or by `resident`,
@@ -29,6 +32,7 @@ def stream_model(directory: Path, skeleton: Any, adapter: Adapter) -> nn.Module:
         directory: of the saved model, safetensors.
         skeleton: that model on the meta device.
         adapter: says where its layers are.
+        device: where they compute.
 
     Raises:
         ModelError: a weight is missing or does not fit.
@@ -37,6 +41,7 @@ def stream_model(directory: Path, skeleton: Any, adapter: Adapter) -> nn.Module:
     reader = CheckpointReader(directory, skeleton)
     model: Any = copy.deepcopy(skeleton)
     split_experts(model)
+    _move_buffers(model, device)
     towers = adapter.towers(model)
     paths = [path for tower in towers for path in tower.layers] + list(adapter.unused_layers(model))
     tied = getattr(model, "all_tied_weights_keys", {})
@@ -44,7 +49,7 @@ def stream_model(directory: Path, skeleton: Any, adapter: Adapter) -> nn.Module:
     found = reader.read_outside(units)
     _check(found)
     for name, tensor in found.items():
-        _put(model, name, tensor)
+        _put(model, name, tensor.to(device))
     names = set(found)
     buffers = {name for name, _ in skeleton.named_buffers()}
     for path in units:
@@ -52,7 +57,7 @@ def stream_model(directory: Path, skeleton: Any, adapter: Adapter) -> nn.Module:
         _check(weights)
         names |= set(weights)
         for name in buffers & set(weights):
-            _put(model, name, weights[name])
+            _put(model, name, weights[name].to(device))
     model.tie_weights()
     missing = sorted(set(skeleton.state_dict()) - names - set(tied))
     if missing:
@@ -62,7 +67,7 @@ def stream_model(directory: Path, skeleton: Any, adapter: Adapter) -> nn.Module:
         )
     following = None
     for path in reversed(units):
-        following = _Unit(model.get_submodule(path), path, reader, following)
+        following = _Unit(model.get_submodule(path), path, reader, following, device)
         following.attach()
     return cast(nn.Module, model.eval())
 
@@ -74,10 +79,15 @@ class _Unit:
     """The weights of one layer."""
 
     def __init__(
-        self, module: nn.Module, path: str, reader: CheckpointReader, following: _Unit | None
+        self,
+        module: nn.Module,
+        path: str,
+        reader: CheckpointReader,
+        following: _Unit | None,
+        device: torch.device,
     ) -> None:
         self._module, self._path, self._reader = module, path, reader
-        self._following = following
+        self._following, self._device = following, device
         self._holders = 0
         self._loaded: list[tuple[nn.Module, str]] = []
         self._covered: Collection[str] = ()
@@ -105,7 +115,7 @@ class _Unit:
             return
         for name, tensor in self._reader.read(self._path, self._covered).items():
             relative = name.removeprefix(f"{self._path}.")
-            self._loaded += _put(self._module, relative, tensor)
+            self._loaded += _put(self._module, relative, tensor.to(self._device))
         self._fill()
         if self._following is not None:
             self._following.expect()
@@ -138,7 +148,7 @@ class _Unit:
         if expert and isinstance(self._module.get_submodule(expert[1]), LinearExperts):
             full, index = f"{self._path}.{expert[1]}.{expert[3]}", int(expert[2])
         found = self._reader.read_named(full)
-        return found if index is None else found[index]
+        return (found if index is None else found[index]).to(self._device)
 
 
 def _nothing() -> None:
@@ -170,6 +180,14 @@ def _put(model: nn.Module, name: str, tensor: torch.Tensor) -> list[tuple[nn.Mod
         return []
     module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
     return [(module, leaf)]
+
+
+def _move_buffers(model: nn.Module, device: torch.device) -> None:
+    """Those that no checkpoint holds have their values from the start, on the CPU."""
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.device.type != "meta":
+                module._buffers[name] = buffer.to(device)
 
 
 def _check(weights: dict[str, torch.Tensor]) -> None:

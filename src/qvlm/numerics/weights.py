@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -45,6 +45,11 @@ class QuantizedWeight:
     def dequantized(self) -> Tensor:
         """Returns w^, [out, in] float32."""
         return (self.centred() * self.scale.unsqueeze(-1)).flatten(1)
+
+    def to(self, device: torch.device) -> QuantizedWeight:
+        """The same weight on a device."""
+        tensors = {name: getattr(self, name).to(device) for name in ("levels", "scale", "zero_point")}
+        return replace(self, **tensors)
 
 
 def quantize_weight(

@@ -16,17 +16,19 @@ from qvlm.analysis.study import Study
 from qvlm.analysis.sweeps import Sweep, optimizes_vision, parse_sweeps
 from qvlm.artefacts.analysis import Analysis, AnalysisSample
 from qvlm.artefacts.store import atomic_directory, write_json
-from qvlm.data.batches import calibration_batches
 from qvlm.errors import RecipeError
 from qvlm.evaluation.tasks import load_task
 from qvlm.models import describe, load_model
+from qvlm.models.place import repeatable
 from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.heldout import AnalysisSamples, analysis_samples, generated_accuracy
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.optimized import OptimizedTowers
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.samples import sample_batches
 from qvlm.pipeline.searches import Searches
 from qvlm.report.analysis import write_page, write_tables
+from qvlm.runtime.kernels import gpu
 from qvlm.schemes import Recipe, load_recipe
 
 DEFAULT_SWEEPS = "depth,percentiles,eta"
@@ -43,6 +45,7 @@ def analyze(
     task: str | None = None,
     overrides: Sequence[str] = (),
     overwrite: bool = False,
+    device: str = "cpu",
     trust_remote_code: bool = False,
     progress: Progress = silent,
 ) -> Analysis:
@@ -64,6 +67,7 @@ def analyze(
         task: also generate answers to these and score them by this task's rules.
         overrides: `field=value` changes of the recipe.
         overwrite: replace an existing output.
+        device: as in `quantize`.
         trust_remote_code: run Python code that comes with the model.
         progress: told how far it is.
 
@@ -77,17 +81,21 @@ def analyze(
     _check(settings)
     if task is not None:
         load_task(task)
-    with recorded_warnings() as caught, atomic_directory(Path(output), overwrite=overwrite) as work:
+    place = gpu.usable_device(device)
+    with (
+        recorded_warnings() as caught,
+        repeatable(place),
+        atomic_directory(Path(output), overwrite=overwrite) as work,
+    ):
         torch.manual_seed(settings.seed)
         progress("load", 0, 1)
         samples = analysis_samples(calibration, settings, held_out)
-        loaded = load_model(model, adapter=settings.adapter, trust_remote_code=trust_remote_code)
-        model_map = describe(loaded.model, settings)
-        size, pixels = settings.calibration.batch_size, settings.calibration.max_image_pixels
-        encode = partial(
-            calibration_batches, processor=loaded.processor, batch_size=size, max_pixels=pixels
+        loaded = load_model(
+            model, adapter=settings.adapter, trust_remote_code=trust_remote_code, device=place
         )
-        batches, held_batches = encode(samples.searched), encode(samples.held_out)
+        model_map = describe(loaded.model, settings)
+        batches = sample_batches(samples.searched, loaded, settings)
+        held_batches = sample_batches(samples.held_out, loaded, settings)
         progress("load", 1, 1)
         generated = None
         if task is not None:

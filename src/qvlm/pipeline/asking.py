@@ -23,7 +23,7 @@ from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.load import is_quantized
-from qvlm.workers import joined_workers
+from qvlm.workers import joined_workers, own_device
 
 SHOTS_SPLIT = "train"
 """Split that samples shown first are drawn from."""
@@ -45,6 +45,7 @@ class Asking:
     limit: int | None = None
     batch_size: int = 32
     arithmetic: Arithmetic | str = "integer"
+    device: str = "cpu"
     allow_fallback: bool = False
     blank_images: bool = False
     adapter: str = "auto"
@@ -76,6 +77,7 @@ class Asking:
                 self.model,
                 self.arithmetic,
                 allow_fallback=self.allow_fallback,
+                device=own_device(self.device),
                 adapter=self.adapter,
                 trust_remote_code=self.trust_remote_code,
             )

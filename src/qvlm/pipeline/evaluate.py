@@ -32,6 +32,7 @@ def evaluate(
     overwrite: bool = False,
     submission: str | Path | None = None,
     arithmetic: Arithmetic | str = "integer",
+    device: str = "cpu",
     allow_fallback: bool = False,
     blank_images: bool = False,
     adapter: str = "auto",
@@ -62,6 +63,7 @@ def evaluate(
         overwrite: replace an existing one.
         submission: new file for a challenge's server, needed where the split has no answers.
         arithmetic: as in `load`.
+        device: as in `load`; under `torchrun` each process takes a GPU of its own.
         allow_fallback: as in `load`.
         blank_images: replace every image by a grey one.
         adapter: as in `load`.
@@ -86,6 +88,7 @@ def evaluate(
         limit=limit,
         batch_size=batch_size,
         arithmetic=arithmetic,
+        device=device,
         allow_fallback=allow_fallback,
         blank_images=blank_images,
         adapter=adapter,

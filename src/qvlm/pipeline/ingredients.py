@@ -57,5 +57,5 @@ def _batches_checksum(batches: Sequence[Batch]) -> str:
     for batch in batches:
         for name, tensor in sorted({**batch.inputs, "labels": batch.labels}.items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -27,6 +27,7 @@ from qvlm.artefacts.store import write_json
 from qvlm.artefacts.workspace import workspace
 from qvlm.models import LoadedModel, describe, load_model
 from qvlm.observe import observe
+from qvlm.models.place import repeatable
 from qvlm.partition import plan_blocks
 from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.dependency import measure_dependency
@@ -40,9 +41,10 @@ from qvlm.pipeline.runnable import check_runnable
 from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.pipeline.streaming import check_streamable
 from qvlm.pipeline.vision import train_vision
+from qvlm.runtime.kernels import gpu
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer, round_model, rounded_towers, search, unsearched
-from qvlm.workers import Workers, joined_workers
+from qvlm.workers import Workers, joined_workers, own_device
 
 
 def quantize(
@@ -55,6 +57,7 @@ def quantize(
     overwrite: bool = False,
     resume: bool = False,
     memory: int | None = None,
+    device: str = "cpu",
     format: str = NATIVE,  # noqa: A002 - the word that users type
     allow_fallback: bool = False,
     trust_remote_code: bool = False,
@@ -78,6 +81,8 @@ def quantize(
         memory: bytes that the run may use; layers then stay on disk until they are used. The
             written bytes are the same. None loads the model whole. Each of several processes may
             use as much.
+        device: `cpu`, or `cuda` for an NVIDIA GPU; of several processes each takes its own. The
+            calibration runs there; sums of floats have other last bits there than on a CPU.
         format: `qvlm`, or `compressed-tensors` for Transformers and vLLM; the run itself then
             lies in the folder `run` of the output.
         allow_fallback: warn of layers that no kernel will run, instead of raising.
@@ -96,10 +101,12 @@ def quantize(
     if memory is not None:
         check_streamable(settings, "leave out --memory")
         machine.keep_no_freed_memory()
+    place = gpu.usable_device(own_device(device))
     target = Path(output) if output is not None else default_output(model, settings.name)
     base = resident_bytes()
     with (
         recorded_warnings() as caught,
+        repeatable(place),
         joined_workers() as workers,
         workspace(target, overwrite=overwrite, resume=resume, workers=workers) as work,
     ):
@@ -112,6 +119,7 @@ def quantize(
                 adapter=settings.adapter,
                 trust_remote_code=trust_remote_code,
                 streamed=memory is not None,
+                device=place,
             )
             model_map = describe(loaded.model, settings)
             check_runnable(loaded.model, model_map, settings, allow_fallback=allow_fallback)
@@ -123,6 +131,7 @@ def quantize(
             options = {
                 "overwrite": overwrite,
                 "memory": memory,
+                "device": device,
                 "format": format,
                 "allow_fallback": allow_fallback,
                 "trust_remote_code": trust_remote_code,
@@ -166,6 +175,7 @@ def quantize(
                 skipped=model_map.skipped,
                 resumed_steps=steps.recalled,
                 processes=workers.count,
+                device=gpu.name_of(place),
                 warnings=distinct(caught),
                 **run.facts(max(peak, machine.peak_rss_bytes())),
                 **written,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qvlm.artefacts.calibration import Batch
 from qvlm.data import Sample, choose, open_source, split_guard
 from qvlm.data.batches import calibration_batches
 from qvlm.models import LoadedModel
+from qvlm.models.place import device_of
 from qvlm.schemes import Recipe
 
 CALIBRATION_SPLIT = "train"
@@ -18,9 +21,11 @@ def calibration_samples(spec: str, recipe: Recipe) -> tuple[list[Sample], list[S
     return split_guard(chosen, recipe.guard_fraction, recipe.seed)
 
 
-def sample_batches(samples: list[Sample], loaded: LoadedModel, recipe: Recipe) -> list[Batch]:
-    """Batches of samples as the recipe cuts them."""
+def sample_batches(samples: Sequence[Sample], loaded: LoadedModel, recipe: Recipe) -> list[Batch]:
+    """Batches of samples as the recipe cuts them, where the model computes."""
     settings = recipe.calibration
-    return calibration_batches(
+    batches = calibration_batches(
         samples, loaded.processor, settings.batch_size, settings.max_image_pixels
     )
+    device = device_of(loaded.model)
+    return [batch.to(device) for batch in batches]

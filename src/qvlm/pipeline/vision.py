@@ -17,11 +17,11 @@ from qvlm.artefacts.store import write_json
 from qvlm.artefacts.tensors import write_tensors
 from qvlm.artefacts.vision import VisionPlan, VisionTraining
 from qvlm.data import Sample, split_guard
-from qvlm.data.batches import calibration_batches
 from qvlm.errors import DataError
 from qvlm.models import LoadedModel
 from qvlm.partition import plan_tower
 from qvlm.pipeline.progress import Progress
+from qvlm.pipeline.samples import sample_batches
 from qvlm.schemes import Recipe
 from qvlm.search import Installer
 from qvlm.search.state import start_indices
@@ -131,9 +131,5 @@ def _batches(
             f"vision optimization needs 2 calibration samples with an image, {len(with_image)} "
             "have one: raise calibration.samples, calibrate on other data, or leave it out"
         )
-    size, pixels = recipe.calibration.batch_size, recipe.calibration.max_image_pixels
     train, judge = split_guard(with_image, settings.validation_fraction, recipe.seed)
-    return (
-        calibration_batches(train, loaded.processor, size, pixels),
-        calibration_batches(judge, loaded.processor, size, pixels),
-    )
+    return sample_batches(train, loaded, recipe), sample_batches(judge, loaded, recipe)

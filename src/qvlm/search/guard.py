@@ -70,7 +70,9 @@ class Guard:
             losses = F.cross_entropy(logits, targets, reduction="none")
             divergences = kl_per_position(logits, self._reference[index])
             rows = batch.predicts_answer.nonzero()[:, 0]
-            of_sample = torch.zeros(len(batch.labels)).index_add_(0, rows, losses + divergences)
+            of_sample = torch.zeros(len(batch.labels)).index_add_(
+                0, rows.cpu(), (losses + divergences).cpu()
+            )
             sums = float(losses.sum()), float(divergences.sum()), len(targets)
             parts[index] = *sums, of_sample.tolist()
         self.forwards += 1

@@ -11,6 +11,7 @@ from torch import nn
 from qvlm.artefacts import ClipPlan, ModelMap, Site
 from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models.describe import group_size_of
+from qvlm.models.place import device_of
 from qvlm.models.replay import replace_module
 from qvlm.numerics.affine import AffineGrid, grid_from_range
 from qvlm.numerics.weights import QuantizedWeight
@@ -29,6 +30,7 @@ class Installer:
         self.model_map = model_map
         self.recipe = recipe
         self.stats = stats
+        self.device = device_of(model)
         self._linears = {
             path: cast(nn.Linear, model.get_submodule(path))
             for site in model_map.sites
@@ -51,7 +53,10 @@ class Installer:
             return None
         stats = self.stats.sites[site.name]
         return grid_from_range(
-            stats.lower[index], stats.upper[index], scheme.bits, scheme.symmetric
+            stats.lower[index].to(self.device),
+            stats.upper[index].to(self.device),
+            scheme.bits,
+            scheme.symmetric,
         )
 
     def parameters(self, site: Site, index: int | None) -> dict[str, LinearParameters]:
@@ -95,7 +100,7 @@ class Installer:
         """Quantized `multipliers` with what else the linears of a site need."""
         grid, scheme = self.grid(site, index), self.scheme(site)
         return {
-            path: with_weight(self._linears[path], weight, scheme, grid)
+            path: with_weight(self._linears[path], weight.to(self.device), scheme, grid)
             for path, weight in weights.items()
         }
 

@@ -10,6 +10,7 @@ from torch import nn
 from qvlm.artefacts import Tower
 from qvlm.artefacts.calibration import PADDING, Batch
 from qvlm.artefacts.layout import TOKEN_TOWERS
+from qvlm.models.place import device_of
 from qvlm.search.sensitivity import FORWARD_EQUIVALENTS, Sensitivity
 from qvlm.workers import ALONE, Workers
 
@@ -44,6 +45,7 @@ class TokenWeights:
 
         It runs on the batches of this process; for others there are no weights then.
         """
+        self._device = device_of(model)
         by_gradient = kind == "gradient"
         own = workers.share(batches)
         self._sensitivity = Sensitivity(model, towers, own) if by_gradient else None
@@ -65,7 +67,7 @@ class TokenWeights:
             return [self._sensitivity.weights(tower.name, layer, batch) for batch in hidden]
         if tower.name in TOKEN_TOWERS:
             return [self._tokens[batch] for batch in hidden]
-        return [torch.ones(state.shape[:-1]) for state in hidden.values()]
+        return [torch.ones(state.shape[:-1], device=self._device) for state in hidden.values()]
 
 
 def _class_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
@@ -77,10 +79,10 @@ def _class_weights(batches: Sequence[Batch], kind: str) -> list[torch.Tensor]:
         return [(group != PADDING).float() for group in classes]
     counts = torch.zeros(4)
     for group in classes:
-        counts += torch.bincount(group.flatten(), minlength=4)
+        counts += torch.bincount(group.flatten(), minlength=4).cpu()
     share = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0.0)
     share[PADDING] = 0.0
-    return [share[group] for group in classes]
+    return [share.to(group.device)[group] for group in classes]
 
 
 def _classes(batch: Batch) -> torch.Tensor:

@@ -39,6 +39,11 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
+def name_of(device: torch.device) -> str:
+    """Returns `cpu`, or what a GPU is called."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def description() -> str:
     """Returns whether there is a GPU, and what would run on it."""
     there = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that PyTorch sees"
