@@ -25,14 +25,17 @@ from qvlm.analysis import Judge
 from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import ActivationStats
+from qvlm.artefacts.steps import InMemory
 from qvlm.data import Sample, choose, open_source, split_guard
-from qvlm.data.batches import calibration_batches
 from qvlm.models import LoadedModel, describe, load_model
+from qvlm.models.place import repeatable
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.progress import silent
+from qvlm.pipeline.samples import sample_batches
 from qvlm.pipeline.vision import TrainedVision, replan, train_vision
+from qvlm.runtime.kernels.gpu import name_of, usable_device
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer, round_model, search
 from qvlm.vision import apply_tensors
@@ -136,15 +139,15 @@ class Calibration:
                 samples,
                 stats,
                 plan,
-                lambda: _look(self.loaded, model_map, recipe, batches),
+                lambda _name: _look(self.loaded, model_map, recipe, batches),
+                InMemory(),
                 silent,
             )
             self.trained[key] = Trained(vision, after, dependency)
         return self.trained[key]
 
     def _batches(self, samples: list[Sample], recipe: Recipe) -> list[Batch]:
-        size = recipe.calibration.batch_size
-        return calibration_batches(samples, self.loaded.processor, size) if samples else []
+        return sample_batches(samples, self.loaded, recipe) if samples else []
 
 
 def _quality(judge: Judge, model: Any) -> dict[str, float]:
@@ -185,11 +188,18 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--questions", type=int, default=1000)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_intermixed_args()
     torch.set_flush_denormal(True)
-    loaded = load_model(args.model)
-    judge = open_judge(loaded.model, loaded.processor, args.source, args.split, args.questions)
+    with repeatable(place := usable_device(args.device)):
+        run(args, place)
+
+
+def run(args: argparse.Namespace, place: torch.device) -> None:
+    """Measures what the file does not hold yet, on a device."""
+    loaded = load_model(args.model, device=place)
+    judge = open_judge(loaded, args.source, args.split, args.questions)
     setting = {
         "model": args.model,
         "source": args.source.partition(":")[0],
@@ -210,7 +220,7 @@ def main() -> None:
             runs = record["runs"].setdefault(name, {})
             if str(seed) in runs:
                 continue
-            here = {"processor": machine.description()["processor"]}
+            here = {"processor": machine.description()["processor"], "device": name_of(place)}
             runs[str(seed)] = calibration.measure(VARIANTS[name], judge) | here
             args.output.parent.mkdir(parents=True, exist_ok=True)
             args.output.write_text(json.dumps(record, indent=1) + "\n")

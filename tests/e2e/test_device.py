@@ -99,9 +99,7 @@ def test_goes_on_after_an_interruption(
         assert weights[0] == weights[1]
 
 
-def test_analysis(
-    tiny_model: Path, questions: Path, tmp_path: Path, device: torch.device
-) -> None:
+def test_analysis(tiny_model: Path, questions: Path, tmp_path: Path, device: torch.device) -> None:
     found = qvlm.analyze(
         tiny_model, tmp_path / "analysis", "w4a4-static", f"scienceqa:{questions}",
         sweeps="depth", held_out=2, overrides=SHORT, device=device.type,

@@ -83,9 +83,7 @@ class _FarTensor(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
-    def __torch_dispatch__(
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
 
 
@@ -104,9 +102,7 @@ def _copy_from(source: Any, target: Any, _non_blocking: bool = False) -> Any:
 
 
 class _Mode(TorchDispatchMode):
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
 
 
@@ -136,7 +132,8 @@ def _check(name: str, tensors: list[torch.Tensor]) -> None:
     for tensor in tensors:
         if isinstance(tensor, _FarTensor) or tensor.dim() == 0:
             continue
-        if name in _INDEXED and tensor.dtype in (torch.int64, torch.bool):
+        positions = tensor.dtype in (torch.int64, torch.bool) and tensor is not tensors[0]
+        if name in _INDEXED and positions:
             continue
         raise RuntimeError(f"{name}: tensors on far and on {tensor.device}")
 

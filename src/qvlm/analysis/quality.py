@@ -42,7 +42,7 @@ class Judge:
             loss += float(F.cross_entropy(logits, targets, reduction="sum"))
             divergence += float(kl_per_position(logits, reference).sum())
             rows = batch.predicts_answer.nonzero()[:, 0]
-            wrong = torch.zeros(len(batch.labels), dtype=torch.bool)
+            wrong = torch.zeros(len(batch.labels), dtype=torch.bool, device=rows.device)
             wrong[rows[logits.argmax(dim=-1) != targets]] = True
             correct += int((~wrong).sum())
             tokens += len(targets)

@@ -109,7 +109,8 @@ def quantize(
         "MODEL": model, "--recipe": recipe, "--calibration": calibration, "--output": output,
         "--adapter": adapter, "--set": set_, "--overwrite": overwrite, "--dry-run": dry_run,
         "--trust-remote-code": trust_remote_code, "--memory": memory,
-        "--format": format_ == STANDARD, "--device": device != "cpu", "--allow-fallback": allow_fallback,
+        "--format": format_ == STANDARD, "--device": device != "cpu",
+        "--allow-fallback": allow_fallback,
     }  # fmt: skip
     if resume is not None:
         _check_alone(given)

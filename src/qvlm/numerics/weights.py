@@ -48,7 +48,9 @@ class QuantizedWeight:
 
     def to(self, device: torch.device) -> QuantizedWeight:
         """The same weight on a device."""
-        tensors = {name: getattr(self, name).to(device) for name in ("levels", "scale", "zero_point")}
+        tensors = {
+            name: getattr(self, name).to(device) for name in ("levels", "scale", "zero_point")
+        }
         return replace(self, **tensors)
 
 

@@ -131,7 +131,9 @@ def _layers_run(layers: int) -> int:
 
 def _total_error(call: TowerInput, output: torch.Tensor, target: torch.Tensor) -> tuple[float, int]:
     """Sum over the valid positions of a batch, and how many they are."""
-    valid = torch.ones(target.shape[:-1], device=target.device) if call.valid is None else call.valid
+    valid = (
+        torch.ones(target.shape[:-1], device=target.device) if call.valid is None else call.valid
+    )
     keep = valid.bool()
     count = int(keep.sum())
     return float(normalized_error(output[keep], target[keep])) * count, count

@@ -26,8 +26,8 @@ from qvlm.artefacts.steps import Steps
 from qvlm.artefacts.store import write_json
 from qvlm.artefacts.workspace import workspace
 from qvlm.models import LoadedModel, describe, load_model
-from qvlm.observe import observe
 from qvlm.models.place import repeatable
+from qvlm.observe import observe
 from qvlm.partition import plan_blocks
 from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.dependency import measure_dependency
