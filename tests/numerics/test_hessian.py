@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from qvlm.numerics import hessian
 from qvlm.numerics.hessian import Hessian, error_feedback
 
 
@@ -74,6 +78,35 @@ def test_feedback_is_the_normalized_factor_of_the_inverse(activation_order: bool
     expected = upper / upper.diagonal().unsqueeze(-1)
     torch.testing.assert_close(found.feedback, expected.float())
     assert found.damping == 0.02
+
+
+@pytest.mark.parametrize("width", [16, 17, 40])
+def test_panels_make_no_difference(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    matrix = streamed(torch.randn(60, width)).matrix
+    whole = error_feedback(matrix)
+    monkeypatch.setattr(hessian, "_PANEL", 8)
+    torch.testing.assert_close(error_feedback(matrix).feedback, whole.feedback, atol=0, rtol=1e-6)
+
+
+def test_memory_is_what_was_announced() -> None:
+    """In a process of its own, whose peak is that of the factorization."""
+    width = 3000
+    program = f"""
+import ctypes, resource, torch
+from qvlm.numerics.hessian import error_feedback
+getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)(-3, 1 << 20)
+torch.manual_seed(0)
+error_feedback(torch.eye(256))
+rows = torch.randn(8, {width})
+matrix = rows.t() @ rows
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+error_feedback(matrix)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    announced = hessian.factorization_bytes(width)
+    assert 0.7 * announced < int(done.stdout) < 1.1 * announced
 
 
 def test_a_singular_hessian_is_damped_until_it_has_a_factor() -> None:

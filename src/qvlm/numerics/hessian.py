@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_PANEL = 2048
-"""Columns that are inverted at a time."""
+_PANEL = 1024
+"""Rows that are inverted at a time."""
 _GROWTH = 10.0
 _LEAST_GROWN = 1e-8
 """Damping after a failed factorization at (almost) none."""
@@ -122,29 +122,58 @@ def error_feedback(
         # Cholesky from the last column backwards: H = R R^T with R upper, so U = R^-1.
         damped = matrix.flip(0, 1).double()
         damped.diagonal().add_(damping * mean)
-        lower, failed = torch.linalg.cholesky_ex(damped)
-        del damped  # a wide layer's is a gigabyte
+        lower, failed = _cholesky(damped)
         if not failed:
             break
+        del damped, lower  # a wide layer's is a gigabyte
         damping = max(damping * _GROWTH, _LEAST_GROWN)
-    factor = lower.flip(0, 1)
-    del lower
-    return ErrorFeedback(_unit_inverse(factor), order, damping)
+    del damped
+    _invert_lower(lower)
+    return ErrorFeedback(_flipped_unit_rows(lower), order, damping)
 
 
-def _unit_inverse(factor: Tensor) -> Tensor:
-    """Inverse of an upper triangular matrix, rows divided by their diagonal, in float32.
+def factorization_bytes(width: int) -> int:
+    """Memory that `error_feedback` takes beside the Hessian: doubles, floats and some panels."""
+    return 12 * width**2 + 24 * min(width, _PANEL) * width
 
-    Some columns at a time: a second matrix of doubles would take as much memory as the first.
+
+def _cholesky(matrix: Tensor) -> tuple[Tensor, bool]:
+    """Lower factor of a symmetric matrix, in the matrix's own memory on the CPU; True = none."""
+    if matrix.device.type != "cpu":
+        factor, info = torch.linalg.cholesky_ex(matrix)
+        return factor, bool(info)
+    # LAPACK wants columns that are contiguous: those of the transposed view are.
+    lower = matrix.mT
+    info = torch.empty((), dtype=torch.int32)
+    torch.linalg.cholesky_ex(lower, out=(lower, info))
+    return lower, bool(info)
+
+
+def _invert_lower(factor: Tensor) -> None:
+    """Replaces a lower triangular matrix by its inverse, block row by block row.
+
+    [A 0; C D]^-1 = [A^-1 0; -D^-1 C A^-1  D^-1]: a block of C A^-1 needs no block of C to its left,
+    so it can take the place of its own. A second matrix of doubles would be as large as the first.
     """
     width = len(factor)
-    result = torch.zeros_like(factor, dtype=torch.float32)
-    diagonal = torch.empty_like(factor[0])
     for start in range(0, width, _PANEL):
         stop = min(start + _PANEL, width)
-        identity = torch.zeros(stop, stop - start, dtype=factor.dtype, device=factor.device)
-        identity[start:].fill_diagonal_(1.0)
-        upper = torch.linalg.solve_triangular(factor[:stop, :stop], identity, upper=True)
-        diagonal[start:stop] = upper[start:].diagonal()
-        result[:stop, start:stop] = upper / diagonal[:stop].unsqueeze(-1)
+        own = factor[start:stop, start:stop]
+        identity = torch.eye(stop - start, dtype=factor.dtype, device=factor.device)
+        inverse = torch.linalg.solve_triangular(own.contiguous(), identity, upper=False)
+        own.copy_(inverse)
+        for left in range(0, start, _PANEL):
+            right = left + _PANEL
+            product = factor[start:stop, left:start] @ factor[left:start, left:right]
+            factor[start:stop, left:right] = torch.mm(inverse, product).neg_()
+
+
+def _flipped_unit_rows(inverse: Tensor) -> Tensor:
+    """The rows of a triangular matrix divided by their diagonal, last row and column first."""
+    result = torch.empty_like(inverse, dtype=torch.float32)
+    width, diagonal = len(inverse), inverse.diagonal().unsqueeze(-1)
+    for start in range(0, width, _PANEL):
+        stop = min(start + _PANEL, width)
+        rows = inverse[start:stop] / diagonal[start:stop]
+        result[width - stop : width - start] = rows.flip(0, 1)
     return result

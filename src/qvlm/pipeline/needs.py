@@ -15,6 +15,7 @@ from qvlm.artefacts.calibration import IMAGE, Batch
 from qvlm.artefacts.layout import TOKEN_TOWERS
 from qvlm.errors import ModelError
 from qvlm.models.describe import group_size_of
+from qvlm.numerics.hessian import factorization_bytes
 from qvlm.numerics.rounding import WEIGHTS_AT_ONCE
 from qvlm.schemes import Recipe
 
@@ -24,8 +25,6 @@ _WORKING_COPIES = 7
 """The same of the rows that are rounded at a time."""
 _ACTIVATION_COPIES = 8
 """Float32 tensors of the widest input that a layer and its statistics hold at a time."""
-_DOUBLES = 2
-"""Float64 matrices that the factorization of a Hessian holds at a time."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _layer_needs(work: Work, tower: Tower, layer: int, streamed: bool) -> int:
     hessians = 4 * sum(site.channels**2 for site in sites)
     steps = (
         max(
-            8 * _DOUBLES * site.channels**2,
+            factorization_bytes(site.channels),
             4 * site.channels**2 + _rounding_needs(work.weights((site,))),
         )
         for site in sites
