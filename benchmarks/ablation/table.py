@@ -13,7 +13,7 @@ from variants import VARIANTS
 HERE = Path(__file__).parent
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Two-sided 95 % quantile of Student's t for that many runs (n - 1 degrees of freedom)."""
-COLUMNS = "| variant | seeds | accuracy, % | KL, nats | search, s | forwards | blocks |"
+COLUMNS = "| variant | seeds | accuracy, % | KL, nats | search, s | forwards | blocks | ran on |"
 
 
 def main() -> None:
@@ -23,10 +23,10 @@ def main() -> None:
         "seeds: the noise of the calibration draw, not that of the questions). Accuracy: every "
         "token of the answer is the most likely one, which is an exact match of greedy decoding. "
         "KL to full precision per answer token. Search: seconds and forward equivalents of the "
-        "search stage; other work shared the machine, so compare forwards. Blocks: of the "
-        "language model. What was measured before commits 0eaf1df and 3502d92 ran more layers "
-        "than it would now: 3.2 forwards where nothing is searched, a sixth more in joint "
-        "searches. Written by `table.py` from `results/`; `run.py` measures, `variants.py` "
+        "search stage; other work shared the machine (and up to 15 processes the GPU), so compare "
+        "forwards. Blocks: of the language model. A GPU adds up floats in another order than a "
+        "CPU, and one value between two levels is enough for another choice: cells of one variant "
+        "that ran on both spread a little more. Written by `table.py` from `results/`; `run.py` measures, `variants.py` "
         "says what a variant is.\n",
     ]
     for path in sorted((HERE / "results").glob("*.json")):
@@ -37,16 +37,19 @@ def main() -> None:
 def _section(name: str, record: dict[str, Any]) -> list[str]:
     machine = record["machine"]
     cells = [run for runs in record["runs"].values() for run in runs.values()]
-    processors = sorted({cell.get("processor", machine["processor"]) for cell in cells})
+    places = sorted({_place(cell, machine) for cell in cells})
     return [
         f"## {name}\n",
         f"{record['model']}, {record['width']}, {record['questions']} questions of "
         f"{record['source']} ({record['split']}); full precision "
-        f"{record['full_precision']['accuracy']:.2f} %. {' and '.join(processors)}, "
+        f"{record['full_precision']['accuracy']:.2f} %. {' and '.join(places)}, "
         f"{machine['threads']} thread(s) per process.\n",
         COLUMNS,
         "|---" * (COLUMNS.count("|") - 1) + "|",
-        *(_row(name, list(record["runs"][name].values())) for name in _ordered(record["runs"])),
+        *(
+            _row(name, list(record["runs"][name].values()), machine)
+            for name in _ordered(record["runs"])
+        ),
         "",
     ]
 
@@ -56,11 +59,21 @@ def _ordered(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def _row(variant: str, runs: list[dict[str, Any]]) -> str:
+def _place(cell: dict[str, Any], machine: dict[str, str]) -> str:
+    """The GPU that a cell ran on, or its processor."""
+    processor = str(cell.get("processor", machine["processor"]))
+    device = str(cell.get("device", "cpu"))
+    return processor if device == "cpu" else device
+
+
+def _row(variant: str, runs: list[dict[str, Any]], machine: dict[str, str]) -> str:
+    kinds = sorted({"GPU" if cell.get("device", "cpu") != "cpu" else "CPU" for cell in runs})
+
     blocks = "/".join(str(run["blocks"].get("language", 0)) for run in runs)
     return (
         f"| {variant} | {len(runs)} | {_mean(runs, 'accuracy', 2)} | {_mean(runs, 'kl', 4)} | "
-        f"{_mean(runs, 'search_seconds', 1)} | {_mean(runs, 'search_forwards', 1)} | {blocks} |"
+        f"{_mean(runs, 'search_seconds', 1)} | {_mean(runs, 'search_forwards', 1)} | {blocks} | "
+        f"{', '.join(kinds)} |"
     )
 
 

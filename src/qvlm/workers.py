@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qvlm.errors import DataError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Item = TypeVar("Item")
@@ -110,10 +111,13 @@ ALONE = Workers()
 
 
 class Group(Workers):
-    """One of several processes, all of which call the same methods in the same order."""
+    """One of several processes, all of which call the same methods in the same order.
 
-    def __init__(self, rank: int, count: int) -> None:
-        self.rank, self.count = rank, count
+    Tensors travel through memory, and come to the device that this process computes on.
+    """
+
+    def __init__(self, rank: int, count: int, device: torch.device | str = "cpu") -> None:
+        self.rank, self.count, self._device = rank, count, device
 
     def gather(self, info: Any, tensors: Mapping[str, Tensor] | None = None) -> list[Parcel]:
         """Returns what every process tells, in the order of their numbers."""
@@ -146,13 +150,13 @@ class Group(Workers):
             return tensor
         if self.rank == sender:
             with _peers_alive():
-                _distributed().send(_bytes_of(tensor), to)
+                _distributed().send(_bytes_of(tensor.cpu()), to)
         if self.rank != to:
             return None
         arrived = torch.empty(tensor.shape, dtype=tensor.dtype)
         with _peers_alive():
             _distributed().recv(_bytes_of(arrived), sender)
-        return arrived
+        return arrived.to(self._device)
 
     def _from_one(self, rank: int, parcel: Parcel | None) -> Parcel:
         """Hands a parcel of one process to all; `parcel` is None in those that get it."""
@@ -182,12 +186,15 @@ class Group(Workers):
             )
             with _peers_alive():
                 _distributed().broadcast(_bytes_of(tensors[name]), rank)
-        return Parcel(info, tensors)
+        return Parcel(info, {name: tensor.to(self._device) for name, tensor in tensors.items()})
 
 
 @contextmanager
-def joined_workers() -> Iterator[Workers]:
+def joined_workers(device: torch.device | str = "cpu") -> Iterator[Workers]:
     """Yields the processes that `torchrun` started, this one among them; alone without it.
+
+    Args:
+        device: where this process computes.
 
     Raises:
         DataError: the variables RANK and WORLD_SIZE are set to something unusable.
@@ -203,7 +210,7 @@ def joined_workers() -> Iterator[Workers]:
         with _peers_alive():
             _distributed().init_process_group("gloo", timeout=PATIENCE)
         atexit.register(_distributed().destroy_process_group)
-    yield Group(int(rank), int(count))
+    yield Group(int(rank), int(count), device)
 
 
 def is_first_process() -> bool:

@@ -99,6 +99,17 @@ def test_the_bytes_of_one_process(tiny_model, questions, tmp_path, one_thread, c
         assert read_json(tmp_path / f"{case}, shared" / "result.json", Result).processes == count
 
 
+def test_each_on_a_device(tiny_model, questions, tmp_path):
+    """Two processes on another device than the CPU write the bytes of one there."""
+    run = run_of(tiny_model, questions, tmp_path / "shared", "searched and guarded")
+    run["device"] = "cuda"
+    outcome = torchrun(2, json.dumps([{"call": "quantize", "arguments": run}]))
+    assert outcome.returncode == 0, outcome.stderr
+    alone = {**run, "output": str(tmp_path / "alone")}
+    assert torchrun(1, json.dumps([{"call": "quantize", "arguments": alone}])).returncode == 0
+    check_same(tmp_path / "shared", tmp_path / "alone")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 def test_experts(questions, tmp_path, one_thread, count):

@@ -3,7 +3,8 @@
     torchrun --nproc-per-node N processes.py JSON-OF-RUNS [RANK STAGE DONE]
 
 Makes the runs one after the other, each `{"call": "quantize" or "resume", "arguments": {...}}`. The
-process RANK kills itself when it has done so much of a stage.
+process RANK kills itself when it has done so much of a stage. A run on `cuda` goes to a device that
+is not there (`far.device`).
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from far.device import far_device
 from qvlm import pipeline
 from qvlm.cli.interrupts import Interrupted, listen
 from qvlm.observe.tower import TowerObserver
+from qvlm.runtime.kernels import gpu
 from qvlm.search import round_tower
 
 PLACES = {"observe": (TowerObserver, "_observe"), "round": (round_tower, "_round_layer")}
@@ -41,6 +48,14 @@ def dies_at(stage: str, layer: int) -> None:
     setattr(owner, name, call)
 
 
+@contextmanager
+def far_usable() -> Iterator[None]:
+    """Lets `cuda` stand for the device that is not there."""
+    with far_device() as far:
+        gpu.usable_device = lambda _name: far
+        yield
+
+
 def main() -> None:
     torch.set_num_threads(1)
     listen()
@@ -48,7 +63,9 @@ def main() -> None:
     if death and death[0] == os.environ["RANK"]:
         dies_at(death[1], int(death[2]))
     for run in json.loads(runs):
-        result = getattr(pipeline, run["call"])(**run["arguments"])
+        on_far = run["arguments"].get("device") == "cuda"
+        with far_usable() if on_far else nullcontext():
+            result = getattr(pipeline, run["call"])(**run["arguments"])
         sys.stdout.write(f"{os.environ['RANK']}: {result.processes} processes\n")
 
 

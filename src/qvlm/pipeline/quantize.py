@@ -107,7 +107,7 @@ def quantize(
     with (
         recorded_warnings() as caught,
         repeatable(place),
-        joined_workers() as workers,
+        joined_workers(place) as workers,
         workspace(target, overwrite=overwrite, resume=resume, workers=workers) as work,
     ):
         run = Costs(progress if workers.first else silent)
