@@ -26,8 +26,8 @@ def main() -> None:
         "search stage; other work shared the machine (and up to 15 processes the GPU), so compare "
         "forwards. Blocks: of the language model. A GPU adds up floats in another order than a "
         "CPU, and one value between two levels is enough for another choice: cells of one variant "
-        "that ran on both spread a little more. Written by `table.py` from `results/`; `run.py` measures, `variants.py` "
-        "says what a variant is.\n",
+        "that ran on both spread a little more. Written by `table.py` from `results/`; "
+        "`run.py` measures, `variants.py` says what a variant is.\n",
     ]
     for path in sorted((HERE / "results").glob("*.json")):
         lines += _section(path.stem, json.loads(path.read_text()))

@@ -64,9 +64,9 @@ def test_a_quantized_tensor_of_another_shape(refuses_to_evaluate, quantized_copy
 
 
 def test_a_newer_format(refuses_to_evaluate, quantized_copy):
-    _edit_json(quantized_copy / "quantization.json", format_version=2)
+    _edit_json(quantized_copy / "quantization.json", format_version=3)
     line = refuses_to_evaluate(quantized_copy)
-    assert "has format version 2; this qvlm reads up to 1: install a newer one" in line
+    assert "has format version 3; this qvlm reads up to 2: install a newer one" in line
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from qvlm.artefacts.layout import TowerName
 from qvlm.schemes.layer import ActivationScheme, Frozen
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest; what has no quantized embeddings is written as version 1."""
 INDEX_NAME = "quantization.json"
 WEIGHTS_NAME = "qvlm.safetensors"
 """Not the usual `model.safetensors`: a loader that does not know packed weights must find none.
@@ -40,17 +41,39 @@ class QuantizedLayer(Frozen):
         return self.activations.is_static
 
 
+class QuantizedTable(Frozen):
+    """The token embeddings."""
+
+    path: str
+    rows: int = Field(ge=1)
+    width: int = Field(ge=1)
+    bits: int = Field(ge=1, le=8)
+    group_size: int = Field(ge=1)
+    symmetric: bool
+    dtype: Literal["float32", "bfloat16", "float16"]
+    """Of the rows that are handed out: that of the model."""
+
+
 class CheckpointIndex(Frozen):
     """Contents of `quantization.json`."""
 
     format: Literal["qvlm"] = "qvlm"
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
     qvlm_version: str
     architecture: str
     recipe: str
     layers: tuple[QuantizedLayer, ...]
     skipped: dict[str, str]
     """Linears left in floating point, with the reason."""
+    embeddings: QuantizedTable | None = None
+    """Since version 2; left out of the file where there are none."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if self.embeddings is None:
+            del values["embeddings"]
+        return values
 
 
 def weight_names(path: str) -> tuple[str, str, str]:

@@ -55,6 +55,8 @@ class ModelMap(Frozen):
     sites: tuple[Site, ...]
     skipped: dict[str, str]
     """Linears that stay in floating point, with the reason."""
+    embeddings: str | None = None
+    """Module path of the token embeddings, where they are quantized."""
 
     @cached_property
     def site_of_linear(self) -> dict[str, Site]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from qvlm.artefacts.checkpoint import QuantizedTable
 from qvlm.artefacts.plan import BlockPlan, GuardOutcome
 from qvlm.artefacts.rounding import RoundingOutcome
 from qvlm.artefacts.vision import VisionPlan
@@ -66,6 +67,8 @@ class Result(Frozen):
     peak_rss_bytes: int
     sizes: Sizes
     layers: tuple[LayerBits, ...]
+    embeddings: QuantizedTable | None = None
+    """The token embeddings, where they are quantized."""
     skipped: dict[str, str]
     sparse_experts: dict[str, int] = Field(default_factory=dict)
     """Sites of experts that saw fewer tokens than the recipe's `calibration.expert_tokens`, with

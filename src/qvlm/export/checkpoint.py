@@ -11,7 +11,6 @@ from pathlib import Path
 from torch import nn
 
 from qvlm.artefacts.checkpoint import (
-    FORMAT_VERSION,
     INDEX_NAME,
     QUANT_METHOD,
     WEIGHTS_NAME,
@@ -62,12 +61,18 @@ def write_checkpoint(
         Bytes of the weights file.
     """
     weights = directory / WEIGHTS_NAME
-    tensors = float_tensors(model, {layer.path for layer in index.layers}) | dict(packed)
+    quantized = {layer.path for layer in index.layers}
+    if index.embeddings is not None:
+        quantized.add(index.embeddings.path)
+    tensors = float_tensors(model, quantized) | dict(packed)
     write_joined(weights, tensors, {"format": "pt"})
     write_json(directory / INDEX_NAME, index)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     # Says what this is; the name of the weights file makes other loaders refuse.
-    config["quantization_config"] = {"quant_method": QUANT_METHOD, "format_version": FORMAT_VERSION}
+    config["quantization_config"] = {
+        "quant_method": QUANT_METHOD,
+        "format_version": index.format_version,
+    }
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for name in COPIED:
         if (source / name).is_file():

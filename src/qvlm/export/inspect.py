@@ -15,7 +15,7 @@ from qvlm.export.standard.experts import fused_of, paths_on_hub
 from qvlm.export.standard.files import Held, held_in_file
 from qvlm.export.standard.read import PARTS, StandardCheckpoint, read_standard
 from qvlm.export.standard.vllm_names import KNOWN, misread, reason_unknown
-from qvlm.export.stored import NATIVE, StoredLayer, from_index, predicted_bytes
+from qvlm.export.stored import NATIVE, StoredLayer, from_index, predicted_bytes, table_bytes
 from qvlm.models.experts import split_experts
 from qvlm.models.hub_names import hub_names
 from qvlm.runtime.load import empty_model, read_index
@@ -59,7 +59,11 @@ def inspect_native(directory: Path) -> Inspection:
     split_experts(model)
     sites = sum(held[name].nbytes for site in readers for name in site_names(site) if name in held)
     predicted = sites + sum(predicted_bytes(layer, 2) for layer in layers)
-    predicted += _float_bytes(model, {layer.path for layer in layers})
+    quantized = {layer.path for layer in layers}
+    if index.embeddings is not None:
+        predicted += table_bytes(index.embeddings)
+        quantized.add(index.embeddings.path)
+    predicted += _float_bytes(model, quantized)
     return Inspection(NATIVE, tuple(layers), (_size(predicted, held),))
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from qvlm import __version__
 from qvlm.artefacts import ModelMap, Site, Tower
-from qvlm.artefacts.checkpoint import CheckpointIndex, QuantizedLayer, site_names, weight_names
+from qvlm.artefacts.checkpoint import (
+    CheckpointIndex,
+    QuantizedLayer,
+    QuantizedTable,
+    site_names,
+    weight_names,
+)
 from qvlm.artefacts.joined import Source
 from qvlm.artefacts.result import LayerBits
 from qvlm.schemes import LayerScheme
@@ -17,8 +23,16 @@ Layer = Callable[[Tower, int], Mapping[str, Source]]
 
 
 @dataclass(frozen=True)
+class PackedTable:
+    """The token embeddings: what the index says of them, and their tensors."""
+
+    entry: QuantizedTable
+    tensors: Mapping[str, Source]
+
+
+@dataclass(frozen=True)
 class Packed:
-    """Tensors of the quantized layers with their index and realised bits."""
+    """Tensors of the quantized layers and embeddings with their index and realised bits."""
 
     tensors: dict[str, Source]
     index: CheckpointIndex
@@ -31,8 +45,10 @@ class Packed:
 
     @property
     def float32_bytes(self) -> int:
-        """Bytes of the same layers' weights in fp32."""
-        return sum(4 * layer.in_features * layer.out_features for layer in self.index.layers)
+        """Bytes of the same weights in fp32."""
+        table = self.index.embeddings
+        rows = 0 if table is None else 4 * table.rows * table.width
+        return rows + sum(4 * layer.in_features * layer.out_features for layer in self.index.layers)
 
 
 def pack(
@@ -41,6 +57,7 @@ def pack(
     percentiles: Mapping[str, float],
     scheme_of: Callable[[Site], tuple[LayerScheme, int]],
     packed_layer: Layer,
+    table: PackedTable | None = None,
 ) -> Packed:
     """Gathers the packed tensors of every layer and describes them.
 
@@ -50,8 +67,9 @@ def pack(
         percentiles: static site -> chosen percentile.
         scheme_of: site -> its scheme and group size.
         packed_layer: finds the tensors of a layer.
+        table: the token embeddings, where they are quantized.
     """
-    tensors: dict[str, Source] = {}
+    tensors: dict[str, Source] = {} if table is None else dict(table.tensors)
     layers: list[QuantizedLayer] = []
     bits: list[LayerBits] = []
     for tower in model_map.quantized_towers:
@@ -71,6 +89,8 @@ def pack(
         recipe=recipe_name,
         layers=tuple(layers),
         skipped=model_map.skipped,
+        format_version=1 if table is None else 2,
+        embeddings=None if table is None else table.entry,
     )
     return Packed(tensors, named, tuple(bits))
 

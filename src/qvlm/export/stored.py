@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qvlm.artefacts.checkpoint import QuantizedLayer
+from qvlm.artefacts.checkpoint import QuantizedLayer, QuantizedTable
 from qvlm.schemes.layer import ActivationScheme
 
 NATIVE = "qvlm"
@@ -68,6 +68,13 @@ def predicted_bytes(layer: StoredLayer, scale_bytes: int) -> float:
     groups = layer.in_features // layer.group_size
     zero_points = 0 if layer.symmetric else -(-groups * layer.weight_bits // 8)
     return layer.out_features * (row + groups * scale_bytes + zero_points)
+
+
+def table_bytes(table: QuantizedTable) -> int:
+    """Bytes that the levels, scales and zero points of a table must take."""
+    groups = table.width // table.group_size
+    zero_points = 0 if table.symmetric else -(-groups * table.bits // 8)
+    return table.rows * (-(-table.width * table.bits // 8) + 2 * groups + zero_points)
 
 
 def from_index(layer: QuantizedLayer, stored_bytes: float) -> StoredLayer:

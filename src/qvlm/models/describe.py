@@ -12,6 +12,7 @@ from torch import nn
 from qvlm.artefacts import ModelMap, Site
 from qvlm.errors import NothingMatchedError, RecipeError
 from qvlm.models.adapter import Adapter, sites_of_layer
+from qvlm.models.embeddings import embeddings_path
 from qvlm.models.generic import report
 from qvlm.models.kinds import ROUTERS, linears_of
 from qvlm.models.registry import adapter_for
@@ -30,7 +31,7 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
         ModelError: the architecture has no adapter, or its layers are not as expected.
         NothingMatchedError: the recipe leaves nothing to quantize.
         RecipeError: a group size does not divide a layer's width, or what is to be quantized is
-            a tied head or more than a linear layer.
+            a tied head, tied embeddings, or more than a linear layer or a table.
     """
     config: Any = model.config
     adapter = adapter_for(config.model_type, recipe.adapter)
@@ -65,6 +66,7 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
         towers=towers,
         sites=tuple(sites),
         skipped=skipped,
+        embeddings=None if recipe.embeddings is None else embeddings_path(model),
     )
 
 

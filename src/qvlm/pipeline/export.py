@@ -19,7 +19,7 @@ from qvlm.errors import ExportError, QvlmError, nearest
 from qvlm.export import servers
 from qvlm.export.standard.card import model_card
 from qvlm.export.standard.checkpoint import write_standard
-from qvlm.export.standard.sayable import check_sayable
+from qvlm.export.standard.sayable import NO_EMBEDDINGS, check_sayable
 from qvlm.export.standard.scheme import scheme_of
 from qvlm.export.standard.shards import MAX_SHARD_BYTES
 from qvlm.export.stored import from_index
@@ -119,6 +119,8 @@ def check_exportable(model: str | Path, recipe: Recipe, trust_remote_code: bool)
 
     What depends on the calibration (ranges that differ between query heads) is found afterwards.
     """
+    if recipe.embeddings is not None:
+        raise ExportError(NO_EMBEDDINGS)
     directory, planned = planned_index(model, recipe, trust_remote_code=trust_remote_code)
     check_sayable(empty_model(directory), planned)
     check_served(planned)

@@ -15,6 +15,7 @@ from qvlm.artefacts.store import write_json
 from qvlm.artefacts.tensors import write_stats
 from qvlm.export.checkpoint import write_checkpoint
 from qvlm.models import LoadedModel
+from qvlm.numerics.weights import QuantizedWeight
 from qvlm.pipeline.pack import pack_layers
 from qvlm.pipeline.vision import TrainedVision, write_vision
 from qvlm.schemes import Recipe, dump_recipe
@@ -35,6 +36,7 @@ class Outcome:
         clips: chosen percentiles.
         rounding: second-order rounding, where there was some.
         vision: the trained vision tower, where there is one.
+        embeddings: the quantized table of token embeddings, where the recipe asks for it.
     """
 
     stats: ActivationStats
@@ -43,6 +45,7 @@ class Outcome:
     clips: ClipPlan
     rounding: RoundingOutcome | None
     vision: TrainedVision | None
+    embeddings: QuantizedWeight | None = None
 
 
 def write_run(
@@ -61,7 +64,7 @@ def write_run(
         The result's fields on what was written.
     """
     installer.restore()
-    packed = pack_layers(installer, outcome.clips, outcome.rounding, steps)
+    packed = pack_layers(installer, outcome.clips, outcome.rounding, steps, outcome.embeddings)
     written = write_checkpoint(
         directory, loaded.directory, loaded.model, packed.tensors, packed.index
     )
@@ -70,6 +73,7 @@ def write_run(
         "qvlm_version": packed.index.qvlm_version,
         "architecture": packed.index.architecture,
         "layers": packed.bits,
+        "embeddings": packed.index.embeddings,
         "sizes": Sizes(
             quantized_bytes=packed.quantized_bytes,
             float32_bytes=packed.float32_bytes,

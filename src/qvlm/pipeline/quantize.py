@@ -26,6 +26,7 @@ from qvlm.artefacts.steps import Steps
 from qvlm.artefacts.store import write_json
 from qvlm.artefacts.workspace import workspace
 from qvlm.models import LoadedModel, describe, load_model
+from qvlm.models.embeddings import round_embeddings
 from qvlm.models.place import repeatable
 from qvlm.observe import observe
 from qvlm.partition import plan_blocks
@@ -123,6 +124,9 @@ def quantize(
             )
             model_map = describe(loaded.model, settings)
             check_runnable(loaded.model, model_map, settings, allow_fallback=allow_fallback)
+            table = None
+            if model_map.embeddings is not None:
+                table = round_embeddings(loaded.model, model_map.embeddings, settings)
             used, guard = calibration_samples(calibration, settings)
             batches = sample_batches(used, loaded, settings)
             guard_batches = sample_batches(guard, loaded, settings) if guard else []
@@ -155,7 +159,7 @@ def quantize(
         installer = Installer(loaded.model, model_map, settings, stats)
         clips = _search(installer, plan, batches, guard_batches, run, steps, workers)
         rounding = _round(installer, clips, batches, guard_batches, run, steps, workers)
-        outcome = Outcome(stats, dependency, plan, clips, rounding, vision)
+        outcome = Outcome(stats, dependency, plan, clips, rounding, vision, table)
         peak = max(workers.join({workers.rank: machine.peak_rss_bytes()}))
 
         def finish() -> str:

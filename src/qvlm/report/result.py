@@ -32,6 +32,9 @@ def summary_table(result: Result) -> Table:
         ("calibration samples", f"{samples}, {result.calibration_source}"),
         ("guard", _guard(result.guard)),
     ]
+    if result.embeddings is not None:
+        table_bits = f"{result.embeddings.bits} bits, groups of {result.embeddings.group_size}"
+        rows.insert(2, ("token embeddings", table_bits))
     if result.vision is not None:
         rows += _vision(result.vision)
     for name, cost in result.stages.items():

@@ -17,12 +17,14 @@ from qvlm.artefacts.checkpoint import (
     WEIGHTS_NAME,
     CheckpointIndex,
     QuantizedLayer,
+    QuantizedTable,
     site_names,
 )
 from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.store import read_json
 from qvlm.errors import ArtefactError
 from qvlm.runtime.definition import Arithmetic
+from qvlm.runtime.embedding import QuantizedEmbedding
 from qvlm.runtime.kernels.choose import DEFINITION, Choice, choose
 from qvlm.runtime.linear import QuantizedLinear, shape_of
 from qvlm.runtime.packed import unpacked_grid, unpacked_weight
@@ -100,6 +102,8 @@ def load_quantized(
         )
         choices[layer.path] = choice
         _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
+    if index.embeddings is not None:
+        _put(model, index.embeddings.path, _table(file, index.embeddings))
     _load_rest(model, file.rest(), directory)
     if (directory / "generation_config.json").is_file():
         settings: Any = model
@@ -179,6 +183,18 @@ def _parameters(file: _Reader, layer: QuantizedLayer) -> LinearParameters:
         grid = unpacked_grid(layer.site, file.read, width, layer.activations.bits)
     bias = file.read_if_there(f"{layer.path}.bias")
     return LinearParameters(weight, bias, layer.activations, grid)
+
+
+def _table(file: _Reader, table: QuantizedTable) -> QuantizedEmbedding:
+    weight = unpacked_weight(
+        table.path,
+        file.read,
+        (table.rows, table.width),
+        bits=table.bits,
+        group_size=table.group_size,
+        symmetric=table.symmetric,
+    )
+    return QuantizedEmbedding(weight, getattr(torch, table.dtype))
 
 
 class _Reader:

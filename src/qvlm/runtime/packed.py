@@ -26,12 +26,19 @@ def packed_site(site: Site, parameters: Mapping[str, LinearParameters]) -> dict[
         tensors[scale] = grid.scale.float()
         tensors[zero_point] = grid.zero_point.to(torch.uint8)
     for path, linear in parameters.items():
-        weight = linear.weight
-        levels, scale, zero_point = weight_names(path)
-        tensors[levels] = pack_bits(weight.levels, weight.bits)
-        tensors[scale] = weight.scale.bfloat16()
-        if not weight.symmetric:
-            tensors[zero_point] = pack_bits(weight.zero_point, weight.bits)
+        tensors |= packed_weight(path, linear.weight)
+    return tensors
+
+
+def packed_weight(path: str, weight: QuantizedWeight) -> dict[str, torch.Tensor]:
+    """Returns the tensors of one matrix: of a linear, or of the embeddings."""
+    levels, scale, zero_point = weight_names(path)
+    tensors = {
+        levels: pack_bits(weight.levels, weight.bits),
+        scale: weight.scale.bfloat16(),
+    }
+    if not weight.symmetric:
+        tensors[zero_point] = pack_bits(weight.zero_point, weight.bits)
     return tensors
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from qvlm.schemes.layer import Frozen, LayerScheme
+from qvlm.schemes.layer import FLOAT_BITS, Frozen, LayerScheme, WeightScheme
 
 TokenWeightKind = Literal["uniform", "modality_balanced", "answer", "gradient"]
 """How much a position counts: every one alike; image, text and answer positions each with a third
@@ -117,6 +117,9 @@ class Recipe(Frozen):
     """A tower set to null stays in floating point."""
     lm_head: LayerScheme | None = None
     """The output layer; null keeps it in floating point."""
+    embeddings: WeightScheme | None = None
+    """The table of token embeddings, whose rows are looked up and multiply nothing; null keeps it
+    in floating point."""
     adapter: Literal["auto", "generic"] = "auto"
     """`generic` derives the towers from the module tree, for models without an adapter."""
     exclude: tuple[str, ...] = ()
@@ -140,6 +143,15 @@ class Recipe(Frozen):
             except re.error as error:
                 raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
         return patterns
+
+    @field_validator("embeddings")
+    @classmethod
+    def _a_table(cls, scheme: WeightScheme | None) -> WeightScheme | None:
+        if scheme is not None and scheme.rounding != "nearest":
+            raise ValueError("embeddings multiply no inputs to round for: set rounding to nearest")
+        if scheme is not None and scheme.bits == FLOAT_BITS:
+            raise ValueError("embeddings of 16 bits are in floating point: set embeddings to null")
+        return scheme
 
     @property
     def guard_fraction(self) -> float:

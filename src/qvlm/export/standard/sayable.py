@@ -12,6 +12,8 @@ from qvlm.export.standard.fold import find_producer
 from qvlm.export.standard.scheme import reason_against
 from qvlm.models.own import OWN
 
+NO_EMBEDDINGS = "servers read embeddings in floating point only: set embeddings to null"
+
 
 def check_sayable(model: Any, index: CheckpointIndex) -> None:
     """Looks at everything that does not depend on the values of weights and ranges.
@@ -29,6 +31,8 @@ def check_sayable(model: Any, index: CheckpointIndex) -> None:
             f"'{model_type}' is an architecture of qvlm's own, which no other program loads: "
             "quantize into the native format, and serve it with qvlm serve"
         )
+    if index.embeddings is not None:
+        raise ExportError(NO_EMBEDDINGS)
     with_split_experts(index, expert_parts(model))
     for layer in index.layers:
         reason = reason_against(layer)
