@@ -93,16 +93,17 @@ def test_memory_is_what_was_announced() -> None:
     """In a process of its own, whose peak is that of the factorization."""
     width = 3000
     program = f"""
-import ctypes, resource, torch
+import ctypes, torch
+from qvlm.machine import peak_rss_bytes
 from qvlm.numerics.hessian import error_feedback
 getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)(-3, 1 << 20)
 torch.manual_seed(0)
 error_feedback(torch.eye(256))
 rows = torch.randn(8, {width})
 matrix = rows.t() @ rows
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_rss_bytes()
 error_feedback(matrix)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(peak_rss_bytes() - before)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     announced = hessian.factorization_bytes(width)

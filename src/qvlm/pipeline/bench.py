@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -178,12 +179,15 @@ def _measure(
 
 
 def _scheme(run: Path) -> str:
-    """Bits of the language model, whose layers come last."""
+    """Bits of all layers, those that most of them have first."""
     if is_standard(run):
-        stored = read_standard(run).layers[-1]
-        return f"W{stored.weight_bits}A{stored.activations.bits}"
-    layer = read_json(run / "result.json", Result).layers[-1]
-    return f"W{layer.weight_bits}A{layer.activation_bits}"
+        bits = [(layer.weight_bits, layer.activations.bits) for layer in read_standard(run).layers]
+    else:
+        layers = read_json(run / "result.json", Result).layers
+        bits = [(layer.weight_bits, layer.activation_bits) for layer in layers]
+    return " + ".join(
+        f"W{weights}A{inputs}" for (weights, inputs), _ in Counter(bits).most_common()
+    )
 
 
 def _loaded(model: str | Path, form: Form, adapter: str, allow_fallback: bool) -> tuple[Any, Any]:
