@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import SafetensorError
 
 from qvlm.artefacts import tensors
@@ -151,6 +152,21 @@ def test_a_failure_of_the_work_itself_is_exit_code_1(refuses_to_quantize, monkey
     _break(monkeypatch, RuntimeError("something odd\nwith details"))
     line = refuses_to_quantize("--set", NO_SEARCH, code=1)
     assert line == "RuntimeError: something odd (run `qvlm --debug ...` to see where)"
+
+
+def test_a_full_gpu_says_what_helps(refuses_to_quantize, monkeypatch):
+    _break(monkeypatch, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    line = refuses_to_quantize("--set", NO_SEARCH, code=1)
+    assert "CUDA out of memory" in line
+    assert "give --memory" in line
+
+
+def test_a_gpu_that_is_not_there(refuses_to_quantize):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    line = refuses_to_quantize("--device", "cuda")
+    assert line == "device 'cuda' is not there: PyTorch sees no NVIDIA GPU"
+    assert "use cpu or cuda" in refuses_to_quantize("--device", "tpu:x")
 
 
 def _quantize(model: Path, questions: Path, output: Path) -> tuple[object, ...]:

@@ -96,7 +96,7 @@ def run() -> None:
             raise
         first = str(error).strip().splitlines() or [""]
         where = f"{type(error).__name__}: {first[0]} (run `qvlm --debug ...` to see where)"
-        _fail(f"{where}{_hint(error)}", 1)
+        _fail(f"{where}{_advice(error)}{_hint(error)}", 1)
     if code in (INTERRUPTED, TERMINATED):
         _fail(f"interrupted: no output was written{kept}", code)
     sys.exit(code if isinstance(code, int) else 0)
@@ -106,6 +106,16 @@ def _check_processes(verb: list[str]) -> None:
     """Ends where `torchrun` starts a verb that is the work of one process."""
     if process_name() and verb and verb[0] not in _SHARED:
         _fail(f"{verb[0]} is done by one process: start it without torchrun", 2)
+
+
+def _advice(error: Exception) -> str:
+    """What to do where a GPU's memory is full; PyTorch's own text asks for its settings."""
+    if type(error).__name__ != "OutOfMemoryError":
+        return ""
+    return (
+        "; the GPU's memory is full: give --memory, so that layers come from disk one at a time, "
+        "or a smaller calibration.batch_size"
+    )
 
 
 def _hint(error: BaseException) -> str:
