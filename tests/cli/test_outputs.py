@@ -169,6 +169,12 @@ def test_a_gpu_that_is_not_there(refuses_to_quantize):
     assert "use cpu or cuda" in refuses_to_quantize("--device", "tpu:x")
 
 
+def test_nothing_is_foreseen_for_a_gpu(qvlm, tiny_model):
+    outcome = qvlm("quantize", tiny_model, "--dry-run", "--device", "cuda")
+    assert outcome.code == 2
+    assert "leave out --device" in outcome.stderr.replace("\n", " ")
+
+
 def _quantize(model: Path, questions: Path, output: Path) -> tuple[object, ...]:
     return (
         "quantize", model, "--calibration", f"scienceqa:{questions}", "--output", output,

@@ -116,6 +116,8 @@ def quantize(
         _check_alone(given)
     elif model is None:
         raise typer.BadParameter("give a MODEL, or an interrupted run with --resume")
+    if dry_run and device != "cpu":
+        raise typer.BadParameter("--dry-run foresees runs on the CPU: leave out --device")
     if dry_run and not pipeline.is_first_process():
         return
     if dry_run:
