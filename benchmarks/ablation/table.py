@@ -1,4 +1,7 @@
-"""Turns results/*.json into README.md: mean over calibration seeds with a 95 % interval."""
+"""Turns results/*.json into README.md, and a part of it into docs/results.md.
+
+Means over calibration seeds with a 95 % interval.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,39 @@ from variants import VARIANTS
 HERE = Path(__file__).parent
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Two-sided 95 % quantile of Student's t for that many runs (n - 1 degrees of freedom)."""
+RESULTS = HERE.parents[1] / "docs/results.md"
+BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
+OVERVIEW = (
+    ("smol-llava", "w4a4"),
+    ("smol-llava", "w6a6"),
+    ("pico-llava", "w4a4"),
+    ("pico-llava", "w6a6"),
+)
+SHOWN = {
+    "RTN per token": "activations per token, nearest",
+    "min-max": "static min-max ranges, nearest",
+    "lp": "static ranges of least lp error, nearest",
+    "baseline (layer-wise)": "baseline: layer-wise search",
+    "+ CDM": "+ CDM: joint search in entropy-guided blocks",
+    "+ VEO": "+ VEO: vision-encoder optimization",
+    "+ CDM + VEO": "+ CDM + VEO",
+    "paper's letter": "the paper's letter",
+    "+ CDM, balanced": "+ CDM, tokens balanced by modality",
+    "+ CDM, answer": "+ CDM, answer tokens",
+    "+ CDM, gradient": "+ CDM, tokens by gradient",
+    "+ CDM + guard": "+ CDM + guard",
+    "+ CDM + gptq": "+ CDM + second-order rounding",
+    "min-max + gptq": "`-static` preset: min-max, second-order rounding",
+    "lp + gptq": "lp ranges, second-order rounding",
+    "per token and group": "ranges per token and group, nearest",
+    "per token and group + gptq": "... second-order rounding",
+    "+ rotation": "... rotated, nearest",
+    "default": "**preset**: rotated, second-order rounding",
+    "default, balanced": "... Hessian balanced by modality",
+    "default, answer": "... Hessian of answer tokens",
+    "default, gradient": "... Hessian by gradient",
+}
+"""Variant -> what docs/results.md calls it, in the order there."""
 COLUMNS = "| variant | seeds | accuracy, % | KL, nats | search, s | forwards | blocks | ran on |"
 
 
@@ -32,6 +68,31 @@ def main() -> None:
     for path in sorted((HERE / "results").glob("*.json")):
         lines += _section(path.stem, json.loads(path.read_text()))
     (HERE / "README.md").write_text("\n".join(lines) + "\n")
+    page = RESULTS.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    RESULTS.write_text(f"{before}{BEGIN}\n\n{_overview()}\n\n{END}{after}")
+
+
+def _overview() -> str:
+    """Accuracy and KL of the variants in both models at both widths, side by side."""
+    records = [
+        json.loads((HERE / f"results/{name}-{width}-val.json").read_text())
+        for name, width in OVERVIEW
+    ]
+    full = [f"{record['full_precision']['accuracy']:.1f}" for record in records]
+    lines = [
+        "| | " + " | ".join(f"{name} {width.upper()} | KL" for name, width in OVERVIEW) + " |",
+        "|---" * (2 * len(OVERVIEW) + 1) + "|",
+        "| full precision | " + " | ".join(f"{value} | 0" for value in full) + " |",
+    ]
+    for variant, text in SHOWN.items():
+        cells = []
+        for record in records:
+            runs = list(record["runs"].get(variant, {}).values())
+            cells += [_mean(runs, "accuracy", 1), _mean(runs, "kl", 4)] if runs else ["", ""]
+        lines.append(f"| {text} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _section(name: str, record: dict[str, Any]) -> list[str]:
