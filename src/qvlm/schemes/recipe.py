@@ -55,7 +55,8 @@ class SearchSettings(Frozen):
     lp_norm: float = Field(default=2.4, gt=0)
     percentiles: tuple[float, ...] = (1.0, 0.995, 0.99, 0.985, 0.98)
     objective: Literal["normalized", "l2"] = "normalized"
-    token_weights: TokenWeightKind = "uniform"
+    token_weights: TokenWeightKind = "modality_balanced"
+    """A mean over all tokens is ruled by image and prompt tokens, which hardly decide answers."""
     max_sweeps: int = Field(default=3, ge=1)
     budget: float = Field(default=40.0, gt=0)
     """Most forward equivalents that a coordinate search may spend."""
