@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import qvlm
+from qvlm import machine
 from qvlm.errors import RecipeError
 from tiny.families import FAMILIES
 from tiny.llava import save_llava
@@ -76,3 +77,16 @@ def test_a_streamed_run_is_resumed_streamed(
 def test_recipes_that_need_the_whole_model_say_so(tmp_path: Path, override: str) -> None:
     with pytest.raises(RecipeError, match=r"needs the whole model in memory: leave out --memory"):
         qvlm.quantize("pico-llava", output=tmp_path / "out", overrides=(override,), memory=GIB)
+
+
+def test_a_wrong_estimate_is_said(
+    tiny_model: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = iter([GIB])
+    monkeypatch.setattr(machine, "peak_rss_bytes", lambda: next(peaks, 9 * GIB))
+    with pytest.warns(UserWarning, match="more than --memory"):
+        result = qvlm.quantize(
+            tiny_model, "w4a4", f"scienceqa:{questions}", tmp_path / "run", overrides=SMALL,
+            memory=AMPLE,
+        )  # fmt: skip
+    assert any("took 9.00 GiB, more than --memory 8.00 GiB" in line for line in result.warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,16 @@ def check_memory(work: Work, memory: int, base: int) -> None:
         raise ModelError(
             f"this run needs about {needed / 2**30:.1f} GiB, more than --memory "
             f"{memory / 2**30:.1f} GiB: allow more, or lower calibration.batch_size"
+        )
+
+
+def warn_of_excess(peak: int, memory: int) -> None:
+    """Says that a run took more memory than it was allowed, as the estimate was too low."""
+    if peak > memory:
+        warnings.warn(
+            f"the run took {peak / 2**30:.2f} GiB, more than --memory {memory / 2**30:.2f} GiB: "
+            "please report the model and recipe",
+            stacklevel=2,
         )
 
 

@@ -35,7 +35,7 @@ from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.export import RUN, check_exportable, check_format, export_into
 from qvlm.pipeline.finish import Outcome, write_run
 from qvlm.pipeline.ingredients import ingredients_of, request_of
-from qvlm.pipeline.needs import Work, check_memory, resident_bytes
+from qvlm.pipeline.needs import Work, check_memory, resident_bytes, warn_of_excess
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.runnable import check_runnable
@@ -104,7 +104,7 @@ def quantize(
         machine.keep_no_freed_memory()
     place = gpu.usable_device(own_device(device))
     target = Path(output) if output is not None else default_output(model, settings.name)
-    base = resident_bytes()
+    base, before = resident_bytes(), machine.peak_rss_bytes()
     with (
         recorded_warnings() as caught,
         repeatable(place),
@@ -168,6 +168,9 @@ def quantize(
             native.mkdir(exist_ok=True)
             with run.timed("export"):
                 written = write_run(native, loaded, installer, outcome, steps)
+            largest = max(peak, machine.peak_rss_bytes())
+            if memory is not None and largest > before:
+                warn_of_excess(largest, memory)
             result = Result(
                 model=str(model),
                 recipe=settings.model_dump(mode="json"),
@@ -181,7 +184,7 @@ def quantize(
                 processes=workers.count,
                 device=gpu.name_of(place),
                 warnings=distinct(caught),
-                **run.facts(max(peak, machine.peak_rss_bytes())),
+                **run.facts(largest),
                 **written,
             )
             write_json(native / "result.json", result)

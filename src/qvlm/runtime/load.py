@@ -23,6 +23,7 @@ from qvlm.artefacts.checkpoint import (
 from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.store import read_json
 from qvlm.errors import ArtefactError
+from qvlm.machine import give_freed_memory_back
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.embedding import QuantizedEmbedding
 from qvlm.runtime.kernels.choose import DEFINITION, Choice, choose
@@ -102,6 +103,8 @@ def load_quantized(
         )
         choices[layer.path] = choice
         _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
+        # Unpacking frees several times a layer's size, which would stay with the process.
+        give_freed_memory_back()
     if index.embeddings is not None:
         _put(model, index.embeddings.path, _table(file, index.embeddings))
     _load_rest(model, file.rest(), directory)
