@@ -17,6 +17,8 @@ from qvlm.search import search
 from qvlm.search.state import start_indices
 
 LANGUAGE_ALONE = ("vision=null", "projector=null", "search.budget=1000")
+EVERY_POSITION_ALIKE = "search.token_weights=uniform"
+"""As the paper's error, which the analysis looks at, has them."""
 
 
 def test_r_squared_is_pearsons():
@@ -107,7 +109,7 @@ def test_sample_errors_average_to_the_proxy(make_subject):
 
 def test_the_pairs_ded_is_that_of_two_whole_searches(make_subject):
     # With an exact vision tower, the first layers of the whole search start where the pair does.
-    subject = make_subject(*LANGUAGE_ALONE)
+    subject = make_subject(*LANGUAGE_ALONE, EVERY_POSITION_ALIKE)
     inputs = [catch_inputs(subject.model, (subject.tower,), b)["language"] for b in subject.batches]
     found = pair_ded(subject.installer, subject.tower, 0, inputs)
     rows = []

@@ -1,8 +1,15 @@
-"""The whole way on another device: whatever lies in the wrong place raises there, as on a GPU."""
+"""The whole way on another device: whatever lies in the wrong place raises there, as on a GPU.
+
+The device is one that is not there (`far.device`), in a process of its own: PyTorch would take it
+for an accelerator in every later test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,112 +18,161 @@ import torch
 from safetensors import safe_open
 
 import qvlm
-from far.device import far_device
-from qvlm.models import load_model
-from qvlm.models.place import device_of, repeatable
-from qvlm.runtime.kernels import gpu
+from qvlm.artefacts.analysis import Analysis
+from qvlm.artefacts.result import Result
+from qvlm.artefacts.scores import Scores
+from qvlm.artefacts.store import read_json
+from qvlm.models.place import repeatable
 from qvlm.workers import own_device
 from tiny.families import FAMILIES
 from tiny.llava import save_llava
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* are zero in all calibration samples")
+PROGRAM = Path(__file__).parents[1] / "tiny/processes.py"
 SHORT = ("calibration.samples=4", "calibration.batch_size=2", "search.budget=3")
 SEARCH = ("search.strategy=coordinate", "search.start=lp")
-RECIPES = {
-    "w8a8": (),
-    "w4a4": (),
-    "w4a4-static": (*SEARCH, "calibration.guard_fraction=0.5"),
-    "w6a6-static": (*SEARCH, "search.token_weights=gradient", "rounding.token_weights=gradient"),
-    "paper-w4a4": ("vision_optimization.epochs=1",),
-    "w4a16": ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
+TINY = "llava-clip-llama"
+CASES = {
+    "per token": (TINY, "w8a8", ()),
+    "rotated groups": (TINY, "w4a4", ()),
+    "search and guard": (TINY, "w4a4-static", (*SEARCH, "calibration.guard_fraction=0.5")),
+    "gradients": (
+        TINY,
+        "w6a6-static",
+        (*SEARCH, "search.token_weights=gradient", "rounding.token_weights=gradient"),
+    ),
+    "the paper's letter": (TINY, "paper-w4a4", ("vision_optimization.epochs=1",)),
+    "rounding in order": (
+        TINY,
+        "w4a16",
+        ("rounding.activation_order=true", "rounding.token_weights=modality_balanced"),
+    ),
+    "errors as proxy": (
+        TINY,
+        "w4a4-static",
+        ("partition.proxy=quantization_error", "search.strategy=beam", "search.start=lp"),
+    ),
+    "embeddings": (TINY, "w4a4", ("embeddings={bits: 8, granularity: per_channel}",)),
+    "open_flamingo": ("open_flamingo", "w4a4-static", SEARCH),
+    "experts": ("llava-qwen2_moe", "w4a4-static", SEARCH),
+    "llava_next": ("llava_next", "w4a4-static", SEARCH),
+    "mllama": ("mllama", "w4a4-static", SEARCH),
 }
-PROXY = ("partition.proxy=quantization_error", "search.strategy=beam", "search.start=lp")
-OTHERS = ("open_flamingo", "llava-qwen2_moe", "llava_next", "mllama")
 
 
-@pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
-    """The device that `cuda` stands for in the test."""
-    with far_device() as far:
-        monkeypatch.setattr(gpu, "usable_device", lambda name: far)
-        yield far
+def process(runs: list[dict[str, Any]], *death: str) -> subprocess.CompletedProcess[str]:
+    """Makes runs in another process."""
+    return subprocess.run(
+        [sys.executable, PROGRAM, json.dumps(runs), *death],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "RANK": "0", "WORLD_SIZE": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_stage_runs_there(
-    recipe: str, tiny_model: Path, questions: Path, tmp_path: Path, device: torch.device
+def quantization(model: Path, case: str, questions: Path, output: Path) -> dict[str, Any]:
+    _, recipe, overrides = CASES[case]
+    return {
+        "model": str(model), "recipe": recipe, "calibration": f"scienceqa:{questions}",
+        "output": str(output), "overrides": [*SHORT, *overrides],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    names = dict.fromkeys(name for name, _, _ in CASES.values())
+    return {name: save_llava(folder / name, *FAMILIES[name]()) for name in names}
+
+
+@pytest.fixture(scope="module")
+def there(
+    models: dict[str, Path], questions: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with everything that was done on the device."""
+    folder = tmp_path_factory.mktemp("there")
+    data = f"scienceqa:{questions}"
+    runs = [
+        {
+            "call": "quantize",
+            "arguments": quantization(models[name], case, questions, folder / case),
+        }
+        for case, (name, _, _) in CASES.items()
+    ]
+    streamed = quantization(models[TINY], "rotated groups", questions, folder / "streamed")
+    runs += [
+        {"call": "quantize", "arguments": {**streamed, "memory": 2**33}},
+        {
+            "call": "analyze",
+            "arguments": {
+                "model": str(models[TINY]), "output": str(folder / "analysis"),
+                "recipe": "w4a4-static", "calibration": data, "sweeps": "depth", "held_out": 2,
+                "overrides": SHORT,
+            },
+        },
+        {
+            "call": "evaluate",
+            "arguments": {
+                "model": str(models[TINY]), "task": "scienceqa", "data": data,
+                "max_new_tokens": 3, "output": str(folder / "scores.json"),
+            },
+        },
+    ]  # fmt: skip
+    for run in runs:
+        run["arguments"]["device"] = "cuda"
+    done = process(runs)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_choices_but_for_last_bits(
+    case: str, there: Path, models: dict[str, Path], questions: Path, tmp_path: Path
 ) -> None:
-    result = _quantized(tiny_model, recipe, RECIPES[recipe], questions, tmp_path / "there")
-    assert result.device == device.type
-    _check_alike(tmp_path, tiny_model, recipe, RECIPES[recipe], questions)
+    """Few levels differ from those of a run on the CPU, and none by far."""
+    assert read_json(there / case / "result.json", Result).device == "far"
+    run = quantization(models[CASES[case][0]], case, questions, tmp_path / "here")
+    qvlm.quantize(**run)
+    with (
+        safe_open(there / case / "qvlm.safetensors", "pt") as far,
+        safe_open(tmp_path / "here/qvlm.safetensors", "pt") as near,
+    ):
+        assert far.keys() == near.keys()
+        for name in near.keys():  # noqa: SIM118 - no mapping
+            a, b = far.get_tensor(name), near.get_tensor(name)
+            if a.is_floating_point():
+                assert torch.allclose(a.float(), b.float(), rtol=0.05, atol=1e-3), name
+            else:
+                assert (a != b).double().mean() < 0.1, name
 
 
-def test_the_other_proxy_and_strategy(
-    tiny_model: Path, questions: Path, tmp_path: Path, device: torch.device
-) -> None:
-    _quantized(tiny_model, "w4a4-static", PROXY, questions, tmp_path / "there")
-    _check_alike(tmp_path, tiny_model, "w4a4-static", PROXY, questions)
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_architectures(
-    name: str, questions: Path, tmp_path: Path, device: torch.device
-) -> None:
-    model = save_llava(tmp_path / "model", *FAMILIES[name]())
-    _quantized(model, "w4a4-static", SEARCH, questions, tmp_path / "there")
-    _check_alike(tmp_path, model, "w4a4-static", SEARCH, questions)
-
-
-@pytest.mark.usefixtures("device")
-def test_layers_come_from_disk(tiny_model: Path, questions: Path, tmp_path: Path) -> None:
-    run = tmp_path / "streamed"
-    _quantized(tiny_model, "w4a4", (), questions, tmp_path / "whole")
-    _quantized(tiny_model, "w4a4", (), questions, run, memory=2**33)
-    weights = [(path / "qvlm.safetensors").read_bytes() for path in (run, tmp_path / "whole")]
+def test_layers_come_from_disk(there: Path) -> None:
+    runs = ("rotated groups", "streamed")
+    weights = [(there / run / "qvlm.safetensors").read_bytes() for run in runs]
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("recipe", ["w4a4", "w4a4-static"])
-@pytest.mark.usefixtures("device")
-def test_goes_on_after_an_interruption(
-    recipe: str, tiny_model: Path, questions: Path, tmp_path: Path
+def test_analysis_and_answers(there: Path) -> None:
+    assert read_json(there / "analysis/analysis.json", Analysis).points
+    assert read_json(there / "scores.json", Scores).columns
+
+
+@pytest.mark.parametrize(("case", "stage"), [("rotated groups", "round"), ("search and guard",
+                                             "observe")])  # fmt: skip
+def test_goes_on_after_it_was_killed(
+    case: str, stage: str, there: Path, models: dict[str, Path], questions: Path, tmp_path: Path
 ) -> None:
-    """What an earlier process kept comes from files, that is, to the CPU first."""
-    overrides = RECIPES[recipe]
-    _quantized(tiny_model, recipe, overrides, questions, tmp_path / "whole")
-    for after in ("observe", "search", "round"):
-        run = tmp_path / after
-
-        def stop(stage: str, done: int, total: int, note: str = "", at: str = after) -> None:
-            if (stage, done) == (at, 2):
-                raise KeyboardInterrupt
-
-        try:
-            _quantized(tiny_model, recipe, overrides, questions, run, progress=stop)
-        except KeyboardInterrupt:
-            assert qvlm.resume(run).resumed_steps
-        weights = [(path / "qvlm.safetensors").read_bytes() for path in (run, tmp_path / "whole")]
-        assert weights[0] == weights[1]
-
-
-def test_analysis(tiny_model: Path, questions: Path, tmp_path: Path, device: torch.device) -> None:
-    found = qvlm.analyze(
-        tiny_model, tmp_path / "analysis", "w4a4-static", f"scienceqa:{questions}",
-        sweeps="depth", held_out=2, overrides=SHORT, device=device.type,
-    )  # fmt: skip
-    assert found.points
-
-
-def test_answers(tiny_model: Path, questions: Path, device: torch.device) -> None:
-    data = {"data": f"scienceqa:{questions}", "max_new_tokens": 3}
-    there = qvlm.evaluate(tiny_model, "scienceqa", **data, device=device.type)
-    assert there.columns
-
-
-def test_model_is_where_it_was_asked_for(tiny_model: Path, device: torch.device) -> None:
-    model = load_model(tiny_model, device=device).model
-    assert device_of(model) == device
-    assert {parameter.device for parameter in model.parameters()} == {device}
+    """What the first process kept comes from files, that is, to the CPU first."""
+    run = quantization(models[TINY], case, questions, tmp_path / "run")
+    run["device"] = "cuda"
+    assert process([{"call": "quantize", "arguments": run}], "0", stage, "2").returncode != 0
+    again = {"call": "resume", "arguments": {"directory": run["output"]}, "far": True}
+    done = process([again])
+    assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "run/result.json", Result).resumed_steps
+    weights = [
+        (path / "qvlm.safetensors").read_bytes() for path in (tmp_path / "run", there / case)
+    ]
+    assert weights[0] == weights[1]
 
 
 def test_a_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,32 +191,3 @@ def test_settings_of_a_gpu_are_put_back() -> None:
         assert torch.are_deterministic_algorithms_enabled()
     after = torch.backends.cudnn.allow_tf32, torch.are_deterministic_algorithms_enabled()
     assert after == before
-
-
-def _quantized(
-    model: Path, recipe: str, overrides: tuple[str, ...], questions: Path, output: Path, **more: Any
-) -> Any:
-    return qvlm.quantize(
-        model, recipe, f"scienceqa:{questions}", output, overrides=(*SHORT, *overrides),
-        device="cuda", **more,
-    )  # fmt: skip
-
-
-def _check_alike(
-    folder: Path, model: Path, recipe: str, overrides: tuple[str, ...], questions: Path
-) -> None:
-    """The same choices as on the CPU but for last bits: few levels differ, none by far."""
-    qvlm.quantize(
-        model, recipe, f"scienceqa:{questions}", folder / "here", overrides=(*SHORT, *overrides)
-    )
-    with (
-        safe_open(folder / "there" / "qvlm.safetensors", "pt") as there,
-        safe_open(folder / "here" / "qvlm.safetensors", "pt") as here,
-    ):
-        assert there.keys() == here.keys()
-        for name in here.keys():  # noqa: SIM118 - no mapping
-            a, b = there.get_tensor(name), here.get_tensor(name)
-            if a.is_floating_point():
-                assert torch.allclose(a.float(), b.float(), rtol=0.05, atol=1e-3), name
-            else:
-                assert (a != b).double().mean() < 0.1, name

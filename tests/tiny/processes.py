@@ -2,9 +2,9 @@
 
     torchrun --nproc-per-node N processes.py JSON-OF-RUNS [RANK STAGE DONE]
 
-Makes the runs one after the other, each `{"call": "quantize" or "resume", "arguments": {...}}`. The
-process RANK kills itself when it has done so much of a stage. A run on `cuda` goes to a device that
-is not there (`far.device`).
+Makes the runs one after the other, each `{"call": "quantize", "arguments": {...}}`. The
+process RANK kills itself when it has done so much of a stage. A run on `cuda`, or with
+`"far": true`, goes to a device that is not there (`far.device`).
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def main() -> None:
     if death and death[0] == os.environ["RANK"]:
         dies_at(death[1], int(death[2]))
     for run in json.loads(runs):
-        on_far = run["arguments"].get("device") == "cuda"
+        on_far = run.get("far") or run["arguments"].get("device") == "cuda"
         with far_usable() if on_far else nullcontext():
             result = getattr(pipeline, run["call"])(**run["arguments"])
-        sys.stdout.write(f"{os.environ['RANK']}: {result.processes} processes\n")
+        sys.stdout.write(f"{os.environ['RANK']}: {getattr(result, 'processes', 1)} processes\n")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from qvlm.models.experts import split_experts
 from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
+from qvlm.runtime.kernels import gpu
 from qvlm.runtime.kernels.choose import Choice
-from qvlm.runtime.kernels.gpu import usable_device
 from qvlm.runtime.load import is_quantized, load_quantized
 
 THROUGH_TRANSFORMERS = Choice("Transformers", "compressed-tensors, simulated in floating point")
@@ -52,7 +52,7 @@ def load(
             f"use {' or '.join(known)}"
         )
     directory = Path(model)
-    place = usable_device(device)
+    place = gpu.usable_device(device)
     register_architectures()
     if is_quantized(directory):
         quantized = load_quantized(
