@@ -22,6 +22,7 @@ from qvlm.artefacts.analysis import Analysis
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.scores import Scores
 from qvlm.artefacts.store import read_json
+from qvlm.artefacts.tensors import read_stats
 from qvlm.models.place import repeatable
 from qvlm.workers import own_device
 from tiny.families import FAMILIES
@@ -125,13 +126,32 @@ def there(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_choices_but_for_last_bits(
+def test_ranges_are_those_of_the_cpu(
     case: str, there: Path, models: dict[str, Path], questions: Path, tmp_path: Path
 ) -> None:
-    """Few levels differ from those of a run on the CPU, and none by far."""
+    """Up to last bits; these may turn a choice, where two are as good, so choices may differ."""
     assert read_json(there / case / "result.json", Result).device == "far"
     run = quantization(models[CASES[case][0]], case, questions, tmp_path / "here")
     qvlm.quantize(**run)
+    far, near = (
+        read_stats(path / case_of / "artefacts/statistics.safetensors")
+        for path, case_of in ((there, case), (tmp_path, "here"))
+    )
+    assert far.sites.keys() == near.sites.keys()
+    for site, ranges in near.sites.items():
+        for part in ("lower", "upper", "lp_error"):
+            a, b = (getattr(found, part) for found in (far.sites[site], ranges))
+            torch.testing.assert_close(a, b, rtol=0.01, atol=0.01 * float(b.abs().max()))
+    for tower, links in near.dependency.items():
+        assert far.dependency[tower] == pytest.approx(links, rel=0.01, abs=1e-3)
+
+
+@pytest.mark.parametrize("case", ["per token", "rotated groups", "embeddings"])
+def test_levels_are_those_of_the_cpu(
+    case: str, there: Path, models: dict[str, Path], questions: Path, tmp_path: Path
+) -> None:
+    """But for a few, where last bits decide."""
+    qvlm.quantize(**quantization(models[TINY], case, questions, tmp_path / "here"))
     with (
         safe_open(there / case / "qvlm.safetensors", "pt") as far,
         safe_open(tmp_path / "here/qvlm.safetensors", "pt") as near,
@@ -139,10 +159,7 @@ def test_the_same_choices_but_for_last_bits(
         assert far.keys() == near.keys()
         for name in near.keys():  # noqa: SIM118 - no mapping
             a, b = far.get_tensor(name), near.get_tensor(name)
-            if a.is_floating_point():
-                assert torch.allclose(a.float(), b.float(), rtol=0.05, atol=1e-3), name
-            else:
-                assert (a != b).double().mean() < 0.1, name
+            assert (a != b).double().mean() < 0.1, name
 
 
 def test_layers_come_from_disk(there: Path) -> None:
