@@ -56,6 +56,12 @@ def test_without_a_token_all_is_zero_and_dead() -> None:
     assert hessian.dead.all()
 
 
+def test_nothing_seen_lies_where_it_was_asked_for() -> None:
+    """An expert without a token, on a GPU."""
+    empty = Hessian(3, torch.device("meta"))
+    assert {empty.matrix.device.type, empty.dead.device.type} == {"meta"}
+
+
 def test_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 3 channels, got 4"):
         Hessian(3).update(torch.zeros(2, 4))

@@ -21,8 +21,9 @@ class Hessian:
     Memory: one [channels, channels] float32 matrix.
     """
 
-    def __init__(self, channels: int) -> None:
-        self._channels = channels
+    def __init__(self, channels: int, device: torch.device | None = None) -> None:
+        """Starts empty; `device` is where it is as long as it is empty."""
+        self._channels, self._device = channels, device
         self._matrix: Tensor | None = None
         self._active: Tensor | None = None
 
@@ -62,14 +63,14 @@ class Hessian:
     def matrix(self) -> Tensor:
         """H, [channels, channels] float32; zeros before the first token."""
         if self._matrix is None:
-            return torch.zeros(self._channels, self._channels)
+            return torch.zeros(self._channels, self._channels, device=self._device)
         return self._matrix
 
     @property
     def dead(self) -> Tensor:
         """[channels] bool: zero at every token, whatever its weight, so W cannot matter there."""
         if self._active is None:
-            return torch.ones(self._channels, dtype=torch.bool)
+            return torch.ones(self._channels, dtype=torch.bool, device=self._device)
         return ~self._active
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from qvlm.artefacts import Site, Tower
 from qvlm.artefacts.layout import IMAGE_STATES
 from qvlm.artefacts.steps import Row, Rows
+from qvlm.models.place import device_of
 from qvlm.models.positions import at_site
 from qvlm.models.replay import EnoughError, TowerInput, run_layer
 from qvlm.models.walk import HIDDEN
@@ -66,7 +67,7 @@ class TowerRun:
             inputs: per batch, what it receives.
             sites: of that layer, in execution order; what follows the last one is not run.
         """
-        sums = HessianSums(sites, self.workers)
+        sums = HessianSums(sites, self.workers, device_of(self.model))
         self.layer_forwards += 1
         shapes = {batch: call.hidden for batch, call in self.calls.items()}
         after = self.token_weights.after(self.tower, layer, shapes)

@@ -34,8 +34,11 @@ class HessianSums:
     the sums.
     """
 
-    def __init__(self, sites: Sequence[Site], workers: Workers) -> None:
-        self._sites, self._workers = sites, workers
+    def __init__(
+        self, sites: Sequence[Site], workers: Workers, device: torch.device | None = None
+    ) -> None:
+        """Starts empty; `device` is where this process computes."""
+        self._sites, self._workers, self._device = sites, workers, device
         self._owner = owners(sites, workers.count)
         self._sums = self._empty()
 
@@ -68,4 +71,4 @@ class HessianSums:
             self._sums[site.name].merge(matrix, dead)
 
     def _empty(self) -> dict[str, Hessian]:
-        return {site.name: Hessian(site.channels) for site in self._sites}
+        return {site.name: Hessian(site.channels, self._device) for site in self._sites}
