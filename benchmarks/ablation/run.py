@@ -4,7 +4,8 @@
         --seeds 0 1 2 --questions 1000 --output benchmarks/ablation/results/NAME.json [VARIANT ...]
 
 Defaults are chosen on `val`; `test` is for the final table. A run adds to the file that is there:
-what it holds already is not measured again. `table.py` turns the files into README.md.
+what it holds already is not measured again. Several processes write files of their own, which
+`merge.py` puts together. `table.py` turns the files into README.md.
 """
 
 from __future__ import annotations
@@ -213,14 +214,19 @@ def run(args: argparse.Namespace, place: torch.device) -> None:
         if {name: earlier[name] for name in setting} != setting:
             raise SystemExit(f"{args.output} holds another setting: choose another file")
         record = earlier
-    record |= {"versions": machine.versions(), "machine": machine.description()}
+    record["threads"] = torch.get_num_threads()
     for seed in args.seeds:
         calibration = Calibration(loaded, args.source, args.width, seed)
         for name in args.variants:
             runs = record["runs"].setdefault(name, {})
             if str(seed) in runs:
                 continue
-            here = {"processor": machine.description()["processor"], "device": name_of(place)}
+            here = {
+                "processor": machine.description()["processor"],
+                "device": name_of(place),
+                "torch": machine.versions()["torch"],
+                "transformers": machine.versions()["transformers"],
+            }
             runs[str(seed)] = calibration.measure(VARIANTS[name], judge) | here
             args.output.parent.mkdir(parents=True, exist_ok=True)
             args.output.write_text(json.dumps(record, indent=1) + "\n")

@@ -96,21 +96,17 @@ def _overview() -> str:
 
 
 def _section(name: str, record: dict[str, Any]) -> list[str]:
-    machine = record["machine"]
     cells = [run for runs in record["runs"].values() for run in runs.values()]
-    places = sorted({_place(cell, machine) for cell in cells})
+    places = sorted({_place(cell) for cell in cells})
     return [
         f"## {name}\n",
         f"{record['model']}, {record['width']}, {record['questions']} questions of "
         f"{record['source']} ({record['split']}); full precision "
         f"{record['full_precision']['accuracy']:.2f} %. {' and '.join(places)}, "
-        f"{machine['threads']} thread(s) per process.\n",
+        f"{record['threads']} thread(s) per process.\n",
         COLUMNS,
         "|---" * (COLUMNS.count("|") - 1) + "|",
-        *(
-            _row(name, list(record["runs"][name].values()), machine)
-            for name in _ordered(record["runs"])
-        ),
+        *(_row(name, list(record["runs"][name].values())) for name in _ordered(record["runs"])),
         "",
     ]
 
@@ -120,15 +116,14 @@ def _ordered(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def _place(cell: dict[str, Any], machine: dict[str, str]) -> str:
-    """The GPU that a cell ran on, or its processor."""
-    processor = str(cell.get("processor", machine["processor"]))
-    device = str(cell.get("device", "cpu"))
-    return processor if device == "cpu" else device
+def _place(cell: dict[str, Any]) -> str:
+    """The GPU that a cell ran on, or its processor, with its libraries."""
+    place = cell["processor"] if cell["device"] == "cpu" else cell["device"]
+    return f"{place} (PyTorch {cell['torch']}, Transformers {cell['transformers']})"
 
 
-def _row(variant: str, runs: list[dict[str, Any]], machine: dict[str, str]) -> str:
-    kinds = sorted({"GPU" if cell.get("device", "cpu") != "cpu" else "CPU" for cell in runs})
+def _row(variant: str, runs: list[dict[str, Any]]) -> str:
+    kinds = sorted({"GPU" if cell["device"] != "cpu" else "CPU" for cell in runs})
 
     blocks = "/".join(str(run["blocks"].get("language", 0)) for run in runs)
     return (
