@@ -19,9 +19,11 @@ from qvlm.evaluation import evaluate as score
 from qvlm.evaluation.tasks import Task, load_task
 from qvlm.export.standard.read import is_standard
 from qvlm.models.load import directory_of, resolve
+from qvlm.models.place import repeatable
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.runtime.definition import Arithmetic
+from qvlm.runtime.kernels import gpu
 from qvlm.runtime.load import is_quantized
 from qvlm.workers import joined_workers, own_device
 
@@ -72,12 +74,13 @@ class Asking:
         if self.shots:
             pool = put(open_source(self.data, SHOTS_SPLIT), spec, self.prompt)
             sets = {seed: with_shots(samples, pool, self.shots, seed) for seed in answers}
-        with joined_workers() as workers:
+        device = own_device(self.device)
+        with repeatable(gpu.usable_device(device)), joined_workers() as workers:
             loaded, processor = load(
                 self.model,
                 self.arithmetic,
                 allow_fallback=self.allow_fallback,
-                device=own_device(self.device),
+                device=device,
                 adapter=self.adapter,
                 trust_remote_code=self.trust_remote_code,
             )

@@ -17,7 +17,9 @@ from qvlm.schemes import Recipe
 def planned_index(
     model: str | Path, recipe: Recipe, *, trust_remote_code: bool = False
 ) -> tuple[Path, CheckpointIndex]:
-    """Returns the model's directory and the index that a run will have, percentiles left out.
+    """Returns the model's directory and the index that a run will have.
+
+    Percentiles and quantized embeddings are left out.
 
     Args:
         model: as `quantize` takes it.
