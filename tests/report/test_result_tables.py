@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qvlm.artefacts.checkpoint import QuantizedTable
 from qvlm.artefacts.plan import Block, BlockPlan, GuardOutcome, TowerPlan, Verdict
 from qvlm.artefacts.result import LayerBits, Result, Sizes, StageCost
 from qvlm.artefacts.vision import LossValues, VisionEpoch, VisionPlan, VisionTraining
@@ -158,3 +159,16 @@ def test_summary_of_a_vision_optimization() -> None:
     assert "language: dependency, blocks | 1.500 -> 1.250 nats, 2 -> 3" in text
     assert "projector: dependency" not in text
     assert "vision optimization" not in to_markdown(summary_table(plain))
+
+
+def test_embeddings_and_device_are_told_where_they_are_not_the_usual():
+    table = QuantizedTable(
+        path="embed_tokens", rows=9, width=64, bits=8, group_size=64, symmetric=False,
+        dtype="float32",
+    )  # fmt: skip
+    text = to_markdown(summary_table(result(embeddings=table, device="NVIDIA H200")))
+    assert "| token embeddings | 8 bits, groups of 64 |" in text
+    assert "| computed on | NVIDIA H200 |" in text
+    usual = to_markdown(summary_table(result()))
+    assert "embeddings" not in usual
+    assert "computed on" not in usual

@@ -35,6 +35,8 @@ def summary_table(result: Result) -> Table:
     if result.embeddings is not None:
         table_bits = f"{result.embeddings.bits} bits, groups of {result.embeddings.group_size}"
         rows.insert(2, ("token embeddings", table_bits))
+    if result.device != "cpu":
+        rows.append(("computed on", result.device))
     if result.vision is not None:
         rows += _vision(result.vision)
     for name, cost in result.stages.items():

@@ -164,3 +164,12 @@ def test_a_cpu_kernel_does_not_follow_its_model_elsewhere():
     linear = QuantizedLinear(parameters(16, 64), kernel=PATHS[0], name="up")
     with pytest.raises(KernelError, match=r"'up' has a kernel for the CPU.*device='cuda'"):
         linear.to("meta")(torch.zeros(2, 64, device="meta"))
+
+
+def test_a_process_more_than_there_are_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert gpu.usable_device("cuda:1") == torch.device("cuda", 1)
+    assert gpu.usable_device("cuda") == torch.device("cuda")
+    with pytest.raises(KernelError, match="'cuda:2' is not there: PyTorch sees 2 NVIDIA GPU"):
+        gpu.usable_device("cuda:2")

@@ -36,6 +36,12 @@ def usable_device(name: str) -> torch.device:
         raise KernelError(f"no kernel runs on device '{name}': use cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise KernelError(f"device '{name}' is not there: PyTorch sees no NVIDIA GPU")
+    if device.index is not None and device.type == "cuda":
+        there = torch.cuda.device_count()
+        if device.index >= there:
+            raise KernelError(
+                f"device '{name}' is not there: PyTorch sees {there} NVIDIA GPU(s), counted from 0"
+            )
     return device
 
 
