@@ -32,6 +32,9 @@ from qvlm.runtime.packed import unpacked_grid, unpacked_weight
 from qvlm.runtime.parameters import LinearParameters
 
 CPU = torch.device("cpu")
+_GIVEN_BACK = 1 << 26
+"""Weights after which freed memory goes back to the system. Unpacking frees some bytes for each,
+which would stay with the process; giving them back takes some milliseconds."""
 
 
 def is_quantized(directory: Path) -> bool:
@@ -89,6 +92,7 @@ def load_quantized(
     model = empty_model(directory)
     prepare(model)
     choices: dict[str, Choice] = {}
+    unpacked = 0
     for layer in index.layers:
         parameters = _parameters(file, layer)
         choice = (
@@ -103,8 +107,10 @@ def load_quantized(
         )
         choices[layer.path] = choice
         _put(model, layer.path, QuantizedLinear(parameters, arithmetic, choice.kernel, layer.path))
-        # Unpacking frees several times a layer's size, which would stay with the process.
-        give_freed_memory_back()
+        unpacked += layer.in_features * layer.out_features
+        if unpacked > _GIVEN_BACK:
+            give_freed_memory_back()
+            unpacked = 0
     if index.embeddings is not None:
         _put(model, index.embeddings.path, _table(file, index.embeddings))
     _load_rest(model, file.rest(), directory)
