@@ -6,10 +6,12 @@
    it costs the same for every question; the answers of that part have to be the same.
 2. `scorers`, on made-up answers: letters, and VQA accuracy with the answers that people give most
    (drawn with the frequencies of a Zipf law) and with answers that all differ.
+3. `products`: float32 linear layers by PyTorch's own library and by oneDNN, GFLOP/s.
 
 Each part takes less than two minutes, so that a busy machine can be kept quiet for it.
 
 Usage: python benchmarks/evaluation/run.py --part scorers
+       python benchmarks/evaluation/run.py --part products
        python benchmarks/evaluation/run.py --part generation [--processes 2] [--batch-size 32]
 """
 
@@ -19,9 +21,11 @@ import argparse
 import json
 import multiprocessing
 import random
+import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,7 @@ from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation.ask import batches_of
 from qvlm.evaluation.score import judge
 from qvlm.evaluation.tasks import load_task
+from qvlm.models.products import OneDNN, is_onednn_faster
 from qvlm.workers import Group
 
 HERE = Path(__file__).resolve().parent
@@ -205,17 +210,49 @@ def scorers() -> dict[str, Any]:
     return result
 
 
+SHAPES = ((2560, 128, 384), (2560, 384, 128), (400, 576, 1536), (1024, 1024, 1024))
+"""Rows, inputs and outputs: two of pico-llava's, one of smol-llava's, a large one."""
+
+
+@torch.no_grad()
+def products() -> dict[str, Any]:
+    torch.manual_seed(SEED)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {"used": is_onednn_faster(), "threads": 1}
+    for rows, inputs, outputs in SHAPES:
+        linear, x = torch.nn.Linear(inputs, outputs), torch.randn(rows, inputs)
+        speeds = {}
+        for name, mode in (("plain", nullcontext), ("onednn", OneDNN)):
+            with mode():
+                linear(x)
+                seconds = statistics.median(duration(linear, x) for _ in range(50))
+            speeds[name] = 2e-9 * rows * inputs * outputs / seconds
+        result[f"{rows} x {inputs} x {outputs}"] = speeds
+    torch.set_num_threads(threads)
+    return result
+
+
+def duration(work: Callable[[Any], Any], given: Any) -> float:
+    """Seconds of one call."""
+    begin = time.perf_counter()
+    work(given)
+    return time.perf_counter() - begin
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--alone", type=int, default=200)
-    parser.add_argument("--part", choices=["scorers", "generation"], required=True)
+    parser.add_argument("--part", choices=["scorers", "products", "generation"], required=True)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path, default=HERE / "results.json")
     arguments = parser.parse_args()
-    part, result = "scorers", {}
-    if arguments.part == "scorers":
+    part = arguments.part
+    if part == "scorers":
         result = scorers()
+    elif part == "products":
+        result = products()
     else:
         part = f"generation, {arguments.processes} processes"
         result = generation(arguments.batch_size, arguments.alone, arguments.processes)

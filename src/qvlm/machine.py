@@ -11,8 +11,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-_MMAP_THRESHOLD = -3
-"""M_MMAP_THRESHOLD of mallopt(3)."""
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
 LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "pillow")
 
 
@@ -36,9 +36,23 @@ def keep_no_freed_memory() -> None:
     By default it keeps freed blocks of up to 32 MiB for later: gigabytes, after weights of many
     sizes have come and gone. From here on, each block above 1 MiB is mapped by itself.
     """
+    _set_allocator(1 << 20, 1 << 17)
+
+
+def keep_freed_memory() -> None:
+    """Lets freed blocks of up to 256 MiB wait for the next ones of their size (glibc).
+
+    Otherwise each batch of an evaluation waits for the system to clear the same pages again.
+    """
+    _set_allocator(1 << 28, 1 << 28)
+
+
+def _set_allocator(mapped: int, kept: int) -> None:
+    """Sets from how many bytes a block is mapped by itself, and how many may wait on top."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
-        set_option(_MMAP_THRESHOLD, 1 << 20)
+        set_option(_MMAP_THRESHOLD, mapped)
+        set_option(_TRIM_THRESHOLD, kept)
 
 
 def give_freed_memory_back() -> None:
@@ -79,12 +93,23 @@ def description() -> dict[str, str]:
 
 
 def _processor() -> str:
+    return _processor_fact("model name") or platform.processor() or platform.machine()
+
+
+def processor_vendor() -> str:
+    """For instance `AuthenticAMD`; "" where the system does not say."""
+    return _processor_fact("vendor_id")
+
+
+def _processor_fact(*names: str) -> str:
+    """The first line of that name in Linux's description of the processor, or ""."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            key, _, value = line.partition(":")
+            if key.strip() in names:
+                return value.strip()
+    return ""
 
 
 FEATURES = (
@@ -96,15 +121,8 @@ FEATURES = (
 
 def processor_features() -> list[str]:
     """Which of `FEATURES` the processor has; empty where the system does not say."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return []
-    for line in info.read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            found = set(value.split())
-            return [name for name in FEATURES if name in found]
-    return []
+    found = set(_processor_fact("flags", "Features").split())
+    return [name for name in FEATURES if name in found]
 
 
 def compiler() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +12,7 @@ from qvlm.data.prompts import conversation_text
 from qvlm.data.sample import Sample
 from qvlm.errors import DataError
 from qvlm.evaluation.ahead import one_ahead
+from qvlm.machine import keep_freed_memory
 
 Outcome = TypeVar("Outcome")
 Batches = Iterable[Sequence[Sample]]
@@ -78,8 +80,7 @@ class HuggingFaceGenerator:
 
     def generate_each(self, batches: Batches) -> Iterator[list[str]]:
         """Yields what `generate` returns for each batch."""
-        for groups in one_ahead(self._prompts, batches):
-            yield _in_order(groups, self._generate_alike)
+        return _each(batches, self._prompts, self._generate_alike)
 
     def weigh(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
         """Returns choice -> mean log-probability of its tokens, for every sample.
@@ -93,8 +94,7 @@ class HuggingFaceGenerator:
 
     def weigh_each(self, batches: Batches) -> Iterator[list[dict[str, float]]]:
         """Yields what `weigh` returns for each batch."""
-        for groups in one_ahead(self._options, batches):
-            yield _in_order(groups, self._weigh_alike)
+        return _each(batches, self._options, self._weigh_alike)
 
     def _prompts(self, samples: Sequence[Sample]) -> list[_Alike]:
         from qvlm.data.batches import prompt_inputs
@@ -127,7 +127,7 @@ class HuggingFaceGenerator:
         self._check_length(alike.samples, length + self._settings.max_new_tokens)
         settings = decoding(self._model, self._processor, self._settings.max_new_tokens)
         inputs = self._placed(alike.encoded)
-        with torch.no_grad():
+        with torch.no_grad(), self._products(inputs["input_ids"].numel()):
             output = self._model.generate(**inputs, generation_config=settings)
         new = output[:, length:]
         texts: list[str] = self._processor.tokenizer.batch_decode(new, skip_special_tokens=True)
@@ -140,7 +140,7 @@ class HuggingFaceGenerator:
 
         batch, options = alike.encoded, alike.samples[0].choices
         self._check_length(alike.samples, batch.labels.shape[1])
-        with torch.no_grad():
+        with torch.no_grad(), self._products(batch.labels.numel()):
             logits = self._model(**self._placed(batch.inputs)).logits[:, :-1].float().cpu()
         labels = batch.labels[:, 1:]
         counts = labels != IGNORED
@@ -148,6 +148,16 @@ class HuggingFaceGenerator:
         chosen = logits.log_softmax(dim=-1).gather(-1, tokens)[..., 0] * counts
         means = (chosen.sum(dim=1) / counts.sum(dim=1)).view(-1, len(options)).tolist()
         return [dict(zip(options, row, strict=True)) for row in means]
+
+    def _products(self, positions: int) -> AbstractContextManager[None]:
+        from qvlm.models.products import fast_products
+        from qvlm.runtime import QuantizedLinear, SimulatedLinear
+
+        # The bits of a quantized model are those that its definition says.
+        quantized = (QuantizedLinear, SimulatedLinear)
+        if any(isinstance(module, quantized) for module in self._model.modules()):
+            return nullcontext()
+        return fast_products(self._model, positions)
 
     def _placed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         device = next(self._model.parameters()).device
@@ -164,6 +174,18 @@ class HuggingFaceGenerator:
                 f"sample {longest.key} or one beside it needs {length} positions, the model has "
                 f"{limit}: show fewer samples first or ask for shorter answers"
             )
+
+
+def _each(
+    batches: Batches,
+    encode: Callable[[Sequence[Sample]], list[_Alike]],
+    ask: Callable[[_Alike], list[Outcome]],
+) -> Iterator[list[Outcome]]:
+    """Yields the outcomes of each batch, the next one being encoded meanwhile."""
+    # Every batch wants tensors of the sizes of the one before.
+    keep_freed_memory()
+    for groups in one_ahead(encode, batches):
+        yield _in_order(groups, ask)
 
 
 def _by_modality(samples: Sequence[Sample], encode: Callable[[list[Sample]], Any]) -> list[_Alike]:
