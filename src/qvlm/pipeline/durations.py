@@ -6,6 +6,7 @@ from qvlm.artefacts import Site, Tower
 from qvlm.observe.tower import MEAN_POSITIONS
 from qvlm.pipeline.needs import Work, parameter_bytes
 from qvlm.pipeline.rates import Rates
+from qvlm.search.looks import looks_of
 
 _CALLS = 120
 """Operations of a layer, its hooks included, that cost time however small it is."""
@@ -91,8 +92,11 @@ def _round(work: Work, rates: Rates) -> float:
         if scheme is None or scheme.weights.rounding == "nearest":
             total += len(tower.layers) * rates.file
             continue
-        # The second moments of a layer's inputs, and what the rounded layer gives the next.
-        total += 2 * _pass(work, tower, rates.float32, rates) + _rows(work, tower, rates)
+        # The looks at a layer's inputs, and what the rounded layer gives the next.
+        layers = [work.model_map.sites_of(tower.name, n) for n in range(len(tower.layers))]
+        looks = [len(looks_of(layer, work.recipe.rounding.passes)) for layer in layers]
+        runs = 1 + sum(looks) / len(layers)
+        total += runs * _pass(work, tower, rates.float32, rates) + _rows(work, tower, rates)
         total += _caught(work, tower, rates.float32, rates)
         positions = work.positions(tower)
         for site in sites:

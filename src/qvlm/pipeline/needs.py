@@ -19,6 +19,7 @@ from qvlm.models.describe import group_size_of
 from qvlm.numerics.hessian import factorization_bytes
 from qvlm.numerics.rounding import WEIGHTS_AT_ONCE
 from qvlm.schemes import Recipe
+from qvlm.search.looks import looks_of, moment_bytes
 
 _STACKED_COPIES = 2
 """Float32 matrices of a site's weights that are held while it is rounded."""
@@ -182,7 +183,8 @@ def _layer_needs(work: Work, tower: Tower, layer: int, streamed: bool) -> int:
             + simulated
             + 4 * _WORKING_COPIES * max(work.weights((site,)) for site in sites)
         )
-    hessians = 4 * sum(site.channels**2 for site in sites)
+    looks = looks_of(sites, work.recipe.rounding.passes)
+    hessians = max(moment_bytes(look) for look in looks)
     steps = (
         max(
             factorization_bytes(site.channels),

@@ -25,6 +25,7 @@ from qvlm.schemes import RoundingSettings
 from qvlm.search.inputs import TowerRun
 from qvlm.search.install import Installer
 from qvlm.search.layers import NEAREST, ROUNDED, LayerSteps, step_name
+from qvlm.search.looks import looks_of
 from qvlm.search.told import RoundedSite, told
 from qvlm.search.weights import TokenWeights
 from qvlm.workers import ALONE, Workers
@@ -165,9 +166,8 @@ def _round_layer(
     sites = run.layers_done.sites(tower_run.tower, layer)
     for site in sites:
         installer.install(site, installer.index_of(site, run.clips))
-    looks = [sites] if run.settings.passes == "layer" else [(site,) for site in sites]
-    found = []
-    for seen in filter(None, looks):
+    found: dict[str, SiteRounding] = {}
+    for seen in looks_of(sites, run.settings.passes):
         with run.timed("forwards"):
             hessians = tower_run.hessians(layer, inputs, seen)
         own = {
@@ -176,11 +176,12 @@ def _round_layer(
         for site, (record, weights) in zip(
             seen, told(installer, seen, own, run.workers), strict=True
         ):
-            found.append(record)
+            found[site.name] = record
             if weights:
                 installer.install_rounded(site, installer.index_of(site, run.clips), weights)
-    run.sites += found
-    return found
+    records = [found[site.name] for site in sites]
+    run.sites += records
+    return records
 
 
 def _inputs(tower: Tower, layer: int) -> str:
