@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-vllm test-llm-compressor lint check format bench kernels asan arm triton reference reference-smol clean
+.PHONY: demo test test-vllm test-llm-compressor lint check format bench parity kernels asan arm triton reference reference-smol clean
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -66,6 +66,11 @@ bench: $(READY) ## Slow tests and the figures in benchmarks/
 	$(BIN)/python benchmarks/accuracy/run.py
 	$(BIN)/python benchmarks/equality/run.py
 	$(BIN)/python benchmarks/analysis/run.py
+
+parity: $(READY) ## The scorers beside the published ones (0.2 GB of packages in build/)
+	test -d build/parity || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+	    --target build/parity -r benchmarks/parity/requirements.txt
+	PYTHONPATH=build/parity $(BIN)/python -W ignore benchmarks/parity/run.py
 
 VLLM ?= .venv-vllm
 test-vllm: $(READY) ## Ask exported checkpoints through the real vLLM (builds its environment, 3 GB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,7 @@ def test_a_file_of_llavas_gives_the_words(tmp_path: Path) -> None:
         assert answer_text(sample) == f"ANSWER: {sample.id}."
         original = plain[sample.key]
         assert (sample.fingerprint, sample.image) == (original.fingerprint, original.image)
+        assert (sample.wording, original.wording) == ("explanation", "llava-1.5")
     assert render(samples[0], tiny_processor()).count("<image>") == 1
 
 
@@ -196,14 +198,44 @@ def test_scienceqa_as_parquet(tmp_path: Path) -> None:
         open_image(samples[0].image, 9)  # type: ignore[arg-type]
 
 
-def test_the_wording_with_an_explanation(tmp_path: Path) -> None:
-    from dataclasses import replace
+OPTIONS = "Options: (A) the first (B) the second (C) the third"
+LETTER = "Answer with the option's letter from the given choices directly."
 
+
+def test_scienceqa_is_put_as_llava_15_does(tmp_path: Path) -> None:
     first, second = open_source(str(write_scienceqa(tmp_path)), "test")[:2]
-    put = replace(first, wording="explanation", explanation="SOLUTION: So.\n")
-    assert user_text(put, True) == (
-        "<image>\nQuestion: Which one is right?\nContext: Magnets pull iron.\n"
-        "Options: (A) the first (B) the second (C) the third\n"
+    assert user_text(first, True) == (
+        f"<image>\nContext: Magnets pull iron.\nQuestion: Which one is right?\n{OPTIONS}\n{LETTER}"
     )
-    assert answer_text(put) == "SOLUTION: So.\n###\nANSWER: B."
+    assert user_text(second, False).startswith("Context: N/A\nQuestion: Which one")
+    assert answer_text(first) == "B"
+    assert not first.open
+    wide = replace(first, question=" Which  one? ", choices=("a  b ", "c"))
+    assert "Question: Which one? \nOptions: (A) a b (B) c\nAnswer" in user_text(wide, False)
+
+
+def test_scienceqa_as_lmms_eval_puts_it(tmp_path: Path) -> None:
+    first, second = (
+        replace(one, wording="lmms-eval")
+        for one in open_source(str(write_scienceqa(tmp_path)), "test")[:2]
+    )
+    choices = f"A. the first\nB. the second\nC. the third\n{LETTER}"
+    assert user_text(first, False) == (
+        f"Context: Magnets pull iron.\nWhich one is right?\n{choices}"
+    )
+    assert user_text(second, False) == f"Which one is right? Think.\n{choices}"
+    assert answer_text(first) == "B"
+
+
+def test_the_wording_with_an_explanation(tmp_path: Path) -> None:
+    first, second = open_source(str(write_scienceqa(tmp_path)), "test")[:2]
+    put = replace(first, wording="explanation", explanation="SOLUTION: So  so.\n")
+    assert user_text(put, True) == (
+        f"<image>\nQuestion: Which one is right?\nContext: Magnets pull iron.\n{OPTIONS}"
+    )
+    assert answer_text(put) == "SOLUTION: So so.\n###\nANSWER: B."
     assert "Context: N/A\n" in user_text(replace(second, wording="explanation"), False)
+
+
+def test_picoscience_is_put_as_pico_llava_learnt_it() -> None:
+    assert {sample.wording for sample in open_source("picoscience", "val")} == {"letter"}

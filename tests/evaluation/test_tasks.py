@@ -55,13 +55,24 @@ def test_the_prompt_brings_its_parser() -> None:
     assert task.choose_parser(None, None) == "llava-1.5"
     assert task.choose_parser(None, "explanation") == "answer-colon"
     assert task.choose_parser("lmms-eval", "explanation") == "lmms-eval"
-    assert (task.length(None), task.length("explanation")) == (8, 1024)
+    assert task.choose_parser(None, "lmms-eval") == "lmms-eval"
+    assert [task.length(name) for name in task.prompts] == [16, 16, 8, 1024]
     with pytest.raises(DataError, match=r"no parser 'llava' \(did you mean"):
         task.load_scorer("llava")
     with pytest.raises(DataError, match="no prompt 'short'"):
         task.choose_prompt("short")
     with pytest.raises(DataError, match="it has one only"):
         load_task("vqav2").choose_prompt("letter")
+
+
+def test_without_a_name_the_prompt_is_that_of_the_data() -> None:
+    task = load_task("scienceqa")
+    assert task.prompt_of([sample(wording="letter")]) == "letter"
+    assert task.prompt_of([sample(wording="llava-1.5")]) == "llava-1.5"
+    assert task.prompt_of([sample(wording="letter")], "lmms-eval") == "lmms-eval"
+    assert task.prompt_of([sample(wording="letter"), sample(wording="explanation")]) is None
+    assert task.prompt_of([sample(wording="plain")]) is None
+    assert load_task("vqav2").prompt_of([sample(wording="short")]) is None
 
 
 def test_exact_match() -> None:

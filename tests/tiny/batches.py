@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from tiny.scienceqa import write_scienceqa
 
 
 def tiny_samples(root: Path) -> list[Sample]:
-    """Six questions, three of them with an image."""
+    """Six questions in PicoScience's words, three of them with an image."""
     from qvlm.data import open_source
 
-    return open_source(f"scienceqa:{write_scienceqa(root)}", "test")
+    samples = open_source(f"scienceqa:{write_scienceqa(root)}", "test")
+    return [replace(sample, wording="letter") for sample in samples]
 
 
 def tiny_batches(root: Path, processor: Any, batch_size: int = 2) -> list[Batch]:

@@ -27,7 +27,9 @@ def evaluate(
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option(help="How questions are put; scienceqa: letter (LLaVA-1.5's), explanation."),
+        typer.Option(
+            help="How questions are put; scienceqa: llava-1.5, lmms-eval, explanation, letter."
+        ),
     ] = None,
     parser: Annotated[
         str | None,

@@ -10,8 +10,13 @@ from typing import Literal, Protocol
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The letter of choice i is LETTERS[i]."""
 
-Wording = Literal["letter", "explanation", "plain", "short", "unanswerable", "meme"]
+Wording = Literal[
+    "letter", "llava-1.5", "lmms-eval", "explanation", "plain", "short", "unanswerable", "meme"
+]
 """How a question is put and answered, see `qvlm.data.wordings`."""
+
+SHOWS_CHOICES: tuple[Wording, ...] = ("letter", "llava-1.5", "lmms-eval", "explanation")
+"""Wordings of multiple choice."""
 
 
 class StoredImage(Protocol):
@@ -70,7 +75,7 @@ class Sample:
     @property
     def open(self) -> bool:
         """True where it is answered in words, without seeing the choices."""
-        return self.wording not in ("letter", "explanation")
+        return self.wording not in SHOWS_CHOICES
 
     @property
     def images(self) -> tuple[ImageSource, ...]:

@@ -2,8 +2,10 @@
 
 | wording | the question | the answer | source |
 |---|---|---|---|
-| `letter` | hint, question, lettered choices, instruction | a letter | LLaVA-1.5's ScienceQA |
-| `explanation` | the same with headings | lecture, solution, `ANSWER: B.` | LLaVA-v1.3's |
+| `letter` | hint, question, lettered choices, instruction | a letter | PicoScience, SmolQA |
+| `llava-1.5` | context, question, options, instruction | a letter | LLaVA-1.5's ScienceQA |
+| `lmms-eval` | as `letter`, the hint named | a letter | lmms-eval's ScienceQA |
+| `explanation` | question, context and options | lecture, solution, `ANSWER: B.` | LLaVA-v1.3's |
 | `plain` | hint and question | words | SmolQA |
 | `short` | the question and an instruction | a word or a phrase | LLaVA-1.5's VQAv2 |
 | `unanswerable` | the same, with a way out | likewise, or `unanswerable` | LLaVA-1.5's VizWiz |
@@ -39,11 +41,9 @@ def answer_text(sample: Sample) -> str:
         raise DataError(f"sample {sample.key} has no public answer: use a split that has answers")
     if sample.conversation is not None:
         return sample.conversation[1]
-    if sample.wording == "letter":
-        return LETTERS[sample.answer]
     if sample.wording == "explanation":
-        return f"{sample.explanation}###\nANSWER: {LETTERS[sample.answer]}."
-    return sample.choices[sample.answer]
+        return _tidy(f"{sample.explanation}###\nANSWER: {LETTERS[sample.answer]}.")
+    return sample.choices[sample.answer] if sample.open else LETTERS[sample.answer]
 
 
 def _plain(sample: Sample) -> str:
@@ -57,12 +57,31 @@ def _letter(sample: Sample) -> str:
     return f"{_hint(sample)}{sample.question}\n{choices}{SUFFIX}"
 
 
+def _lmms_eval(sample: Sample) -> str:
+    return f"Context: {_letter(sample)}" if sample.hint else _letter(sample)
+
+
+def _llava_15(sample: Sample) -> str:
+    context, options = _llava_parts(sample)
+    asked = _tidy(f"Context: {context}\nQuestion: {sample.question}\nOptions: {options}")
+    return f"{asked}\n{SUFFIX}"
+
+
 def _explanation(sample: Sample) -> str:
+    context, options = _llava_parts(sample)
+    return _tidy(f"Question: {sample.question}\nContext: {context}\nOptions: {options}")
+
+
+def _llava_parts(sample: Sample) -> tuple[str, str]:
     options = " ".join(
         f"({letter}) {choice}" for letter, choice in zip(LETTERS, sample.choices, strict=False)
     )
-    context = sample.hint or "N/A"
-    return f"Question: {sample.question}\nContext: {context}\nOptions: {options}\n"
+    return sample.hint.strip() or "N/A", options
+
+
+def _tidy(text: str) -> str:
+    """As in LLaVA's files: every pair of blanks is one, and none is around."""
+    return text.replace("  ", " ").strip()
 
 
 def _short(sample: Sample) -> str:
@@ -84,6 +103,8 @@ def _hint(sample: Sample) -> str:
 
 _QUESTIONS: dict[Wording, Callable[[Sample], str]] = {
     "letter": _letter,
+    "llava-1.5": _llava_15,
+    "lmms-eval": _lmms_eval,
     "explanation": _explanation,
     "plain": _plain,
     "short": _short,

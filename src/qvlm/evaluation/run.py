@@ -55,7 +55,7 @@ def evaluate(
         samples: distinct samples, in any order.
         task: rules of scoring, see `task_names`.
         parser: which of the task's ways to read answers; None = the prompt's or its first.
-        prompt: name of the way in which `samples` are put; None = the task's first.
+        prompt: name of the way in which `samples` are put; None = as their data has it.
         batch_size: most samples that the generator gets at once.
         answers: file that keeps the answers; a run that was interrupted goes on from it.
         submission: new file of the answers as the task's challenge takes them.
@@ -75,6 +75,7 @@ def evaluate(
     """
     start = time.perf_counter()
     spec = load_task(task)
+    prompt = spec.prompt_of(samples, prompt)
     scorer = spec.load_scorer(spec.choose_parser(parser, prompt))
     samples = _chosen(samples, spec, scorer, batch_size, only)
     if limit is not None:
@@ -88,7 +89,7 @@ def evaluate(
         seed=seed,
         generation=generator.settings,
         parser=scorer.parser,
-        prompt=spec.choose_prompt(prompt) if spec.prompts else "",
+        prompt=prompt or "",
         only=only,
         shots=max(len(sample.shots) for sample in samples),
         shot_seed=shot_seed,

@@ -67,8 +67,9 @@ class Asking:
             QvlmError: something in the input is wrong, or a question was calibrated on.
         """
         spec = load_task(self.task)
-        spec.choose_parser(self.parser, self.prompt)
         samples = put(open_source(self.data, self.split), spec, self.prompt)
+        prompt = spec.prompt_of(samples, self.prompt)
+        spec.choose_parser(self.parser, prompt)
         check_not_calibrated(self.model, samples)
         sets = dict.fromkeys(answers, samples)
         if self.shots:
@@ -87,7 +88,7 @@ class Asking:
             generator = HuggingFaceGenerator(
                 loaded,
                 processor,
-                max_new_tokens=self.max_new_tokens or spec.length(self.prompt),
+                max_new_tokens=self.max_new_tokens or spec.length(prompt),
                 blank_images=self.blank_images,
             )
             stage = "evaluate" if len(answers) == 1 else "evaluate seed {}"
@@ -99,7 +100,7 @@ class Asking:
                     sets[seed],
                     task=self.task,
                     parser=self.parser,
-                    prompt=self.prompt,
+                    prompt=prompt,
                     batch_size=self.batch_size,
                     answers=path,
                     submission=submission,

@@ -51,7 +51,7 @@ def evaluate(
         data: data source of questions.
         split: which of its splits.
         parser: how answers are read, one of the task's names; None = the prompt's or its first.
-        prompt: how questions are put, one of the task's names; None = its first.
+        prompt: how questions are put, one of the task's names; None = as the data has it.
         only: score the samples of that column only, for instance `IMG`.
         shots: how many answered samples of the training split are shown before each question.
         shot_seed: by which they are drawn.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qvlm.data.sample import Sample
@@ -68,7 +68,10 @@ def open_source(spec: str, split: str) -> list[Sample]:
     if spec in BUNDLED_NAMES:
         from qvlm.reference.picoscience import default_dataset
 
-        return scienceqa.read(default_dataset(), split)
+        # pico-llava learnt these questions in fewer words than ScienceQA's.
+        return [
+            replace(sample, wording="letter") for sample in scienceqa.read(default_dataset(), split)
+        ]
     if spec == GENERATED:
         return smolqa.read(None, split)
     name, colon, path = spec.partition(":")

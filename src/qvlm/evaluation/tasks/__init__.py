@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, cast
@@ -10,7 +11,7 @@ from typing import Literal, cast
 import yaml
 from pydantic import Field
 
-from qvlm.data.sample import Wording
+from qvlm.data.sample import Sample, Wording
 from qvlm.errors import DataError, nearest
 from qvlm.evaluation.tasks.scorer import Scorer
 from qvlm.schemes.layer import Frozen
@@ -52,7 +53,7 @@ class Task(Frozen):
     parsers: tuple[str, ...]
     """Ways to read answers; the first one is used unless another is named."""
     prompts: dict[Wording, Prompt] = Field(default_factory=dict)
-    """Ways to put the questions, the first one unless another is named; empty: as the data does."""
+    """Ways to put the questions, of which the data name one; empty: there is one way only."""
     max_new_tokens: int = 8
     """Where there are no `prompts`."""
     submission: Submission | None = None
@@ -97,6 +98,20 @@ class Task(Frozen):
         """
         known = tuple(self.prompts)
         return known[0] if name is None else cast(Wording, _known("prompt", name, known, self.name))
+
+    def prompt_of(self, samples: Sequence[Sample], name: str | None = None) -> Wording | None:
+        """Returns the prompt of that name, else the one that the samples are put in.
+
+        Returns:
+            None where the task has no prompts to choose from, or the samples are put differently.
+
+        Raises:
+            DataError: there is no such prompt.
+        """
+        if name is not None:
+            return self.choose_prompt(name)
+        used = {sample.wording for sample in samples}
+        return used.pop() if len(used) == 1 and used <= set(self.prompts) else None
 
     def length(self, prompt: str | None) -> int:
         """Returns the most tokens of an answer."""

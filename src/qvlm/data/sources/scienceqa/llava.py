@@ -2,7 +2,8 @@
 
 The file is a list of `{"id", "image"?, "conversations": [{"from": "human", "value"}, {"from":
 "gpt", "value"}]}`. Only words are taken from it; choices, answers, images and columns come from
-`problems.json`, as in LLaVA's own scoring.
+`problems.json`, as in LLaVA's own scoring. By its name, a file whose answers hold lecture and
+solution (`QCM-LEPA`) is asked and read as the wording `explanation` is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from qvlm.data.sources.files import check_distinct, id_field, read_json, require
 from qvlm.errors import DataError
 
 PLACEHOLDER = "<image>"
+EXPLAINED = "LEPA"
+"""Part of the name of files with lectures and solutions."""
 
 
 def put_as_in(path: Path, samples: Sequence[Sample]) -> list[Sample]:
@@ -26,6 +29,8 @@ def put_as_in(path: Path, samples: Sequence[Sample]) -> list[Sample]:
         DataError: the file is broken, or its questions are not those of the split.
     """
     entries = read_json(path, list)
+    if EXPLAINED in path.name:
+        samples = [replace(sample, wording="explanation") for sample in samples]
     known = {sample.id: sample for sample in samples}
     put = []
     for number, entry in enumerate(entries, start=1):

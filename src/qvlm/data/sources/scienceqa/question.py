@@ -12,7 +12,7 @@ from qvlm.errors import DataError
 def question(
     pid: str, split: str, record: dict[str, Any], image: ImageSource | None, where: str
 ) -> Sample:
-    """Returns the sample of one problem.
+    """Returns the sample of one problem, put as LLaVA-1.5 does.
 
     Raises:
         DataError: a field is missing or holds a value that cannot be used.
@@ -31,6 +31,7 @@ def question(
         grade=text_field(record, "grade", where),
         topic=text_field(record, "topic", where),
         split=split,
+        wording="llava-1.5",
         explanation=_explanation(record, where),
     )
 
