@@ -20,10 +20,10 @@ NO_QUANTIZATION = ("load", "export")
 """Stages that the others' seconds leave out as well."""
 
 
-def run(case: Case, recipe: Recipe, notes: str) -> Outcome:
+def run(case: Case, recipe: Recipe, notes: str, memory: int | None = None) -> Outcome:
     """Quantizes by a recipe; the samples are those of the case, since the draw is the same."""
     directory = case.folder / "run"
-    result = pipeline.quantize(case.name, recipe, case.source, directory)
+    result = pipeline.quantize(case.name, recipe, case.source, directory, memory=memory)
     drawn = {sample.key for sample in case.samples}
     used = {*result.calibration_ids, *result.guard_ids}
     if used != drawn:
