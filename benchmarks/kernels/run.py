@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="shapes of earlier runs in --output")
     parser.add_argument("--output", type=Path, default=HERE)
     options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     names = [n for n in CONTENDERS if n == BASELINE or not options.only or n in options.only]
     result: dict[str, Any] = {
