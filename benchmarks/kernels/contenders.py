@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from table import READING
 from torch import nn
 
 from qvlm.numerics.affine import grid_from_range
@@ -40,6 +41,12 @@ Builder = Callable[[torch.Tensor, torch.Tensor], Layer]
 def torch_fp32(x: torch.Tensor, weight: torch.Tensor) -> Layer:
     w = weight.clone()
     return Layer(lambda: nn.functional.linear(x, w), w.nbytes)
+
+
+def reading_alone(_x: torch.Tensor, weight: torch.Tensor) -> Layer:
+    """PyTorch's sum of as many bytes as weights of 4 bits have: reading, and little else."""
+    data = torch.ones(weight.numel() // 8)
+    return Layer(data.sum, data.nbytes, lambda: reading_alone(_x, weight))
 
 
 def qvlm_layer(
@@ -173,6 +180,7 @@ def openvino_u4(x: torch.Tensor, weight: torch.Tensor) -> Layer:
 
 CONTENDERS: dict[str, Builder] = {
     "torch fp32": torch_fp32,
+    READING: reading_alone,
     "qvlm W4A4 g32": qvlm_layer(4, 4, 32),
     "qvlm W4A4 g128": qvlm_layer(4, 4, 128),
     "qvlm W4A4 g32 rotated groups": qvlm_layer(4, 4, 32, "per_group_rotated"),

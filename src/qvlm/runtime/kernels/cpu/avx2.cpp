@@ -1,6 +1,7 @@
 // x86-64 with AVX2 and FMA.
 #include "isa.h"
 #include "scalar.h"
+#include "sums.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -75,7 +76,7 @@ inline __m128i zeros_of(const uint8_t* zeros, int middle) {
 }
 
 // What bytes and words have in common: sums of 32-bit integers.
-struct IntegerSums {
+struct IntegerSums : SumsInMemory {
     static constexpr bool integer = true;
     using Operand = Integers;
     using Acc = Integers;
@@ -185,7 +186,7 @@ struct Words : IntegerSums {
 };
 
 // 1 channel a step: floats.
-struct Reals {
+struct Reals : SumsInMemory {
     static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;

@@ -43,7 +43,14 @@ inline __m512i zeros_of(const uint8_t* zeros, int middle) {
     return zeros ? _mm512_cvtepu8_epi32(load128(zeros)) : _mm512_set1_epi32(middle);
 }
 
-struct IntegerSums {
+// Sums over groups stay in registers: through memory, each group would wait for the one before.
+struct RealSums {
+    using Real = Vector;
+    static Real open(float* at) { return _mm512_load_ps(at); }
+    static void close(float* at, Real real) { _mm512_store_ps(at, real); }
+};
+
+struct IntegerSums : RealSums {
     static constexpr bool integer = true;
     using Operand = __m512i;
     using Acc = __m512i;
@@ -54,15 +61,13 @@ struct IntegerSums {
     static Sum add(Sum a, Sum b) { return _mm512_add_epi32(a, b); }
     static Sum load(const int32_t* at) { return load512(at); }
     static void store(int32_t* at, Sum s) { _mm512_storeu_si512(at, s); }
-    static void finish(float* real, Sum s, Vector scale) {
-        const Vector more = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), scale, _mm512_loadu_ps(real));
-        _mm512_storeu_ps(real, more);
+    static void finish(Vector& real, Sum s, Vector scale) {
+        real = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), scale, real);
     }
-    static void finish(float* real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
+    static void finish(Vector& real, Sum s, Vector scale, Vector offset, TokenGrid grid) {
         const Vector product = _mm512_mul_ps(_mm512_cvtepi32_ps(s), scale);
         const Vector centred = _mm512_fmadd_ps(_mm512_set1_ps(grid.zero_point), offset, product);
-        _mm512_storeu_ps(
-            real, _mm512_fmadd_ps(_mm512_set1_ps(grid.scale), centred, _mm512_loadu_ps(real)));
+        real = _mm512_fmadd_ps(_mm512_set1_ps(grid.scale), centred, real);
     }
 };
 
@@ -116,7 +121,7 @@ struct Words : IntegerSums {
 };
 
 // 1 channel a step.
-struct Reals {
+struct Reals : RealSums {
     static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
@@ -134,8 +139,8 @@ struct Reals {
     static Sum add(Sum a, Sum b) { return _mm512_add_ps(a, b); }
     static Sum load(const int32_t* at) { return _mm512_loadu_ps(at); }
     static void store(int32_t* at, Sum s) { _mm512_storeu_ps(at, s); }
-    static void finish(float* real, Sum s, Vector scale) {
-        _mm512_storeu_ps(real, _mm512_fmadd_ps(s, scale, _mm512_loadu_ps(real)));
+    static void finish(Vector& real, Sum s, Vector scale) {
+        real = _mm512_fmadd_ps(s, scale, real);
     }
     template <int bits>
     struct Stream {

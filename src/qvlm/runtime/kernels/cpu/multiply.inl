@@ -5,6 +5,8 @@
 //     Operand               16 outputs of one step, Acc: 16 accumulators of one token
 //     Sum                   16 accumulators, 32 bits each
 //     mac(acc, operand, word), sum(acc), add(sum, sum), finish(real, sum, scale), load, store
+//     Real, open, close     16 floats of a token while a pass adds to them: registers, or where they
+//                           lie
 //     integer               whether Sum is one of integers
 //     narrow                whether Acc is 16 bits wide, so that it holds only `run` steps
 //     Stream<bits>          reads packed levels: group(zero points), next(), operand(step)
@@ -85,6 +87,9 @@ void pass(Source source, const Weights& w, int64_t panel, const Span& span, cons
     const bool whole = span.opens && span.closes && blocks <= run;
     const uint16_t* scales = w.scale + panel * w.groups() * kPanel;
     const uint8_t* zeros = w.zero_point ? w.zero_point + panel * w.groups() * kPanel : nullptr;
+    typename A::Real real[R];
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) real[r] = A::open(cells.real[r]);
     for (int64_t g = span.first_group; g < span.last_group; ++g) {
         source.group(zeros ? zeros + g * kPanel : nullptr, w.middle);
         if (whole) {
@@ -96,14 +101,14 @@ void pass(Source source, const Weights& w, int64_t panel, const Span& span, cons
                     const Vector offset = offset_of(groups.sums + g * kPanel, scale);
 #pragma GCC unroll 6
                     for (int r = 0; r < R; ++r)
-                        A::finish(cells.real[r], A::sum(acc[r]), scale, offset,
+                        A::finish(real[r], A::sum(acc[r]), scale, offset,
                                   groups.grids[r * groups.count + g]);
                     continue;
                 }
             }
             const Vector scale = load_scale(scales + g * kPanel);
 #pragma GCC unroll 6
-            for (int r = 0; r < R; ++r) A::finish(cells.real[r], A::sum(acc[r]), scale);
+            for (int r = 0; r < R; ++r) A::finish(real[r], A::sum(acc[r]), scale);
             continue;
         }
         if (span.opens)
@@ -120,16 +125,20 @@ void pass(Source source, const Weights& w, int64_t panel, const Span& span, cons
                 if (groups.grids) {
                     const Vector scale = load_scale(scales + g * kPanel);
                     const Vector offset = offset_of(groups.sums + g * kPanel, scale);
+#pragma GCC unroll 6
                     for (int r = 0; r < R; ++r)
-                        A::finish(cells.real[r], A::load(cells.sum[r]), scale, offset,
+                        A::finish(real[r], A::load(cells.sum[r]), scale, offset,
                                   groups.grids[r * groups.count + g]);
                     continue;
                 }
             }
             const Vector scale = load_scale(scales + g * kPanel);
-            for (int r = 0; r < R; ++r) A::finish(cells.real[r], A::load(cells.sum[r]), scale);
+#pragma GCC unroll 6
+            for (int r = 0; r < R; ++r) A::finish(real[r], A::load(cells.sum[r]), scale);
         }
     }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) A::close(cells.real[r], real[r]);
 }
 
 // Output columns of a panel that exist.

@@ -1,6 +1,7 @@
 // 64-bit Arm with the dot product extension.
 #include "isa.h"
 #include "scalar.h"
+#include "sums.h"
 
 #if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
 #include <arm_neon.h>
@@ -74,7 +75,7 @@ inline Vector offset_of(const int16_t* sums, Vector scale) {
     return scale;
 }
 
-struct IntegerSums {
+struct IntegerSums : SumsInMemory {
     static constexpr bool integer = true;
     using Acc = Integers;
     using Sum = Integers;
@@ -203,7 +204,7 @@ struct Words : IntegersOf<int16x8_t> {
 };
 
 // 1 channel a step.
-struct Reals {
+struct Reals : SumsInMemory {
     static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;

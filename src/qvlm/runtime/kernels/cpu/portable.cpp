@@ -5,6 +5,7 @@
 
 #include "isa.h"
 #include "scalar.h"
+#include "sums.h"
 
 namespace qvlm {
 namespace {
@@ -45,7 +46,7 @@ inline void centred_of(const uint8_t* at, const uint8_t* zeros, int middle, int1
 
 // `last` channels a step; Value is what a channel of a word is.
 template <class Value, class Total, int last>
-struct Plain {
+struct Plain : SumsInMemory {
     static constexpr int steps = kBlock / last;
     static constexpr bool integer = last > 1;
     static constexpr bool narrow = false;
