@@ -82,3 +82,27 @@ def test_only_what_is_between_the_markers_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "HERE", tmp_path)
     table.main()
     assert page.read_text() == f"before\n{table.BEGIN}\n\n\n{table.END}\nafter\n"
+
+
+def test_parts_that_ran_at_the_same_time_become_one_file(record):
+    from merge import merged
+
+    other = copy.deepcopy(record)
+    del other["cells"]["SmoothQuant"]
+    other["cells"]["GPTQ"]["w4a4"] = {"0": {"error": "killed"}, "3": RUN}
+    other["cells"]["GPTQ"]["w8a8"] = {"0": RUN}
+    other["cells"]["AWQ"] = {"w4a4": {"0": {"error": "killed"}}}
+    both = merged([record, other])
+    assert list(both["cells"]) == ["AWQ", "SmoothQuant", "GPTQ"]  # the order of the tables
+    gptq = both["cells"]["GPTQ"]
+    assert list(gptq) == ["w8a8", "w4a4"]
+    assert gptq["w8a8"]["0"] == RUN  # the later part has it, the earlier had failed
+    assert gptq["w4a4"] == {**record["cells"]["GPTQ"]["w4a4"], "3": RUN}
+    assert both["cells"]["AWQ"]["w4a4"]["0"] == {"error": "killed"}
+    other["questions"] = 7
+    with pytest.raises(ValueError, match="questions is 7, and 100 in another file"):
+        merged([record, other])
+    other["questions"] = 100
+    other["full precision"]["columns"] = {"IMG": 1.0, "Avg": 2.0}
+    with pytest.raises(ValueError, match="does not answer alike"):
+        merged([record, other])

@@ -1,0 +1,63 @@
+"""Puts cells that several runs measured at the same time into one file of results.
+
+    python benchmarks/rivals/merge.py results/NAME.json PART.json ...
+
+A cell of a later part takes the place of an earlier one; one that failed, of none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from methods import FULL_PRECISION, METHODS, WIDTHS
+from run import write
+
+SAME = ("model", "source", "split", "samples", "questions", "text")
+
+
+def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """One record of all cells, in the order of the tables; full precision is the first record's.
+
+    Raises:
+        ValueError: the records are of different settings, or full precision answered otherwise.
+    """
+    first = records[0]
+    cells: dict[str, dict[str, dict[str, Any]]] = {}
+    for record in records:
+        for name in SAME:
+            if record[name] != first[name]:
+                raise ValueError(f"{name} is {record[name]!r}, and {first[name]!r} in another file")
+        if record[FULL_PRECISION]["columns"] != first[FULL_PRECISION]["columns"]:
+            raise ValueError("full precision does not answer alike in all files")
+        for method, widths in record["cells"].items():
+            for width, runs in widths.items():
+                known = cells.setdefault(method, {}).setdefault(width, {})
+                for seed, run in runs.items():
+                    if "error" not in run or seed not in known:
+                        known[seed] = run
+    ordered = {
+        method: {
+            width: dict(sorted(cells[method][width].items()))
+            for width in WIDTHS
+            if cells[method].get(width)
+        }
+        for method in METHODS
+        if method in cells
+    }
+    return {**first, "cells": ordered}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("parts", type=Path, nargs="+")
+    args = parser.parse_args()
+    files = [args.target, *args.parts] if args.target.is_file() else args.parts
+    write(args.target, merged([json.loads(file.read_text()) for file in files]))
+
+
+if __name__ == "__main__":
+    main()
