@@ -31,7 +31,7 @@ def quantize(model: Path, output: Path, memory: str, log: Path, answers: Any) ->
     """Quantizes, or goes on where a process before was stopped; the log has a line per layer."""
     import qvlm
     from qvlm import machine
-    from qvlm.artefacts.workspace import partial_of
+    from qvlm.artefacts.manifest import partial_of
     from qvlm.cli.parameters import memory_bytes
 
     start = time.perf_counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from qvlm.artefacts.journal import Journal
+from qvlm.artefacts.manifest import (
+    MANIFEST_NAME,
+    check_manifest,
+    partial_of,
+    read_manifest,
+    write_manifest,
+)
 from qvlm.artefacts.store import (
     check_replaceable,
     clear_os_errors,
@@ -20,13 +26,10 @@ from qvlm.artefacts.store import (
     publish,
     remove_empty,
 )
-from qvlm.errors import ArtefactError, OutputError, QvlmError, ResumeError
+from qvlm.errors import OutputError, QvlmError
 from qvlm.workers import ALONE, Workers
 
-SUFFIX = ".partial"
-MANIFEST_NAME = "manifest.json"
 LOCK_NAME = "lock"
-_VERSION = 1
 _OUTPUT = "output"
 _PUBLISHED = "published"
 """Made right before the output is renamed to its place."""
@@ -59,18 +62,10 @@ class Workspace:
         Raises:
             ResumeError: an ingredient has changed; it is named.
         """
-        manifest = {
-            "version": _VERSION,
-            "request": dict(request),
-            "ingredients": {kind: dict(parts) for kind, parts in ingredients.items()},
-        }
         if self._resumed:
-            known = read_manifest(self.target)["ingredients"]
-            _check_unchanged(self.target, known, json.loads(json.dumps(manifest["ingredients"])))
-            return
-        part = self.directory / f"{MANIFEST_NAME}.part"
-        part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        part.replace(self.directory / MANIFEST_NAME)
+            check_manifest(self.target, ingredients)
+        else:
+            write_manifest(self.target, request, ingredients)
 
     def output(self) -> Path:
         """An empty directory, to be filled with the whole output."""
@@ -166,57 +161,6 @@ def finish(target: Path) -> bool:
     with _lock(directory):
         _remove(directory)
     return True
-
-
-def partial_of(target: Path) -> Path:
-    """The workspace of an output."""
-    return target.with_name(target.name + SUFFIX)
-
-
-def target_of(directory: Path) -> Path:
-    """The output of an interrupted run, given that output or its workspace."""
-    name = directory.name
-    return directory.with_name(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else directory
-
-
-def read_manifest(target: Path) -> dict[str, Any]:
-    """What an interrupted run was asked for, and what it is made from.
-
-    Raises:
-        ResumeError: there is none, or of another version.
-    """
-    path = partial_of(target) / MANIFEST_NAME
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ResumeError(
-            f"there is no interrupted run '{path.parent}': give the output of one"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"'{path}' cannot be read: {error}") from error
-    if manifest.get("version") != _VERSION:
-        raise ResumeError(
-            f"'{path.parent}' is of version {manifest.get('version')}, not {_VERSION}: resume it "
-            "with the qvlm that began it, or start again with --overwrite"
-        )
-    return manifest
-
-
-def _check_unchanged(target: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for kind in now:
-        old, new = before.get(kind, {}), now.get(kind, {})
-        for name in sorted({*old, *new}):
-            if old.get(name) != new.get(name):
-                raise ResumeError(
-                    f"cannot resume '{target}': {kind} '{name}' is not what the run began with"
-                    f"{_difference(old.get(name), new.get(name))}; put it back, or start again "
-                    "with --overwrite"
-                )
-
-
-def _difference(old: Any, new: Any) -> str:
-    texts = ["nothing" if value is None else json.dumps(value) for value in (old, new)]
-    return f" ({texts[0]}, now {texts[1]})" if max(map(len, texts)) < 60 else ""
 
 
 def _lock(directory: Path) -> IO[str]:

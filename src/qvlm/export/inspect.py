@@ -18,7 +18,8 @@ from qvlm.export.standard.vllm_names import KNOWN, misread, reason_unknown
 from qvlm.export.stored import NATIVE, StoredLayer, from_index, predicted_bytes, table_bytes
 from qvlm.models.experts import split_experts
 from qvlm.models.hub_names import hub_names
-from qvlm.runtime.load import empty_model, read_index
+from qvlm.runtime.empty import empty_model
+from qvlm.runtime.load import read_index
 
 SIZE_TOLERANCE = 0.02
 _DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}

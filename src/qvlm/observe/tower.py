@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,14 +11,15 @@ from torch import nn
 from qvlm.artefacts import ModelMap, Site, Tower
 from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.statistics import SiteStats
-from qvlm.artefacts.steps import Row, Rows, Step, Steps
+from qvlm.artefacts.steps import Row, Rows, Steps
 from qvlm.models.replay import TowerInput, layers_caught, run_layer
 from qvlm.models.residency import resident
 from qvlm.models.walk import HIDDEN, caught_rows
 from qvlm.observe.collectors import ErrorCollector, PairCollector
 from qvlm.observe.heads import share_heads
 from qvlm.observe.hooks import watch_sites
-from qvlm.observe.tails import Ranges, TailCollector
+from qvlm.observe.layer import LayerStats, read_layer, save_layer
+from qvlm.observe.tails import TailCollector
 from qvlm.schemes import Recipe
 from qvlm.schemes.layer import ActivationScheme
 from qvlm.workers import ALONE, Workers
@@ -28,21 +28,6 @@ MEAN_POSITIONS = 4096
 """Positions per site that the means look at; of up to twice as many, all."""
 _LEAD = "lead"
 """Name, in a row, of what the layer before read first."""
-
-
-@dataclass(frozen=True)
-class LayerStats:
-    """What one layer's activations look like.
-
-    Attributes:
-        sites: static sites.
-        link: D(k-1, k) in nats; 0 for the first layer.
-        extremes: of the leading site, by name; [1, channels] each.
-    """
-
-    sites: dict[str, SiteStats]
-    link: float
-    extremes: dict[str, Ranges]
 
 
 class TowerObserver:
@@ -105,7 +90,7 @@ class TowerObserver:
             return
         for step in steps:
             self.layer_forwards += step.info["layer_forwards"]
-            yield _read(step)
+            yield read_layer(step)
 
     def _inputs(self, known: Sequence[LayerStats]) -> Rows:
         """What the first unfinished layer receives."""
@@ -156,7 +141,7 @@ class TowerObserver:
         forwards = 1 + self._has_ranges(sites)
         self.layer_forwards += forwards
         self.entropy_seconds += self._pairs.seconds - seconds
-        _save(self._steps, f"{self._name}.{layer}", found, forwards)
+        save_layer(self._steps, f"{self._name}.{layer}", found, forwards)
         return found, outputs
 
     def _tails(self, layer: int, sites: Sequence[Site], inputs: Rows) -> TailCollector:
@@ -213,40 +198,3 @@ class TowerObserver:
                 received = inputs[index][HIDDEN]
                 hidden = run_layer(self._model, self._tower, layer, call, received)
             yield index, {HIDDEN: hidden, **lead}
-
-
-def _save(steps: Steps, name: str, found: LayerStats, forwards: int) -> None:
-    tensors: dict[str, torch.Tensor] = {}
-    for site, stats in found.sites.items():
-        tensors[f"{site}/lower"] = stats.lower
-        tensors[f"{site}/upper"] = stats.upper
-        tensors[f"{site}/lp_error"] = stats.lp_error
-    for site, (lower, upper) in found.extremes.items():
-        tensors[f"{site}/least"], tensors[f"{site}/most"] = lower, upper
-    info = {
-        "tokens": {site: stats.tokens for site, stats in found.sites.items()},
-        "leaders": list(found.extremes),
-        "link": found.link,
-        "layer_forwards": forwards,
-    }
-    steps.save(name, info, tensors)
-
-
-def _read(step: Step) -> LayerStats:
-    tensors = step.tensors
-    return LayerStats(
-        sites={
-            site: SiteStats(
-                tensors[f"{site}/lower"],
-                tensors[f"{site}/upper"],
-                tensors[f"{site}/lp_error"],
-                seen,
-            )
-            for site, seen in step.info["tokens"].items()
-        },
-        link=step.info["link"],
-        extremes={
-            site: (tensors[f"{site}/least"], tensors[f"{site}/most"])
-            for site in step.info["leaders"]
-        },
-    )

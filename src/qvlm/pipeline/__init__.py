@@ -3,7 +3,7 @@
 The only package that imports every stage.
 """
 
-from qvlm.artefacts.workspace import target_of
+from qvlm.artefacts.manifest import target_of
 from qvlm.pipeline.analyze import analyze
 from qvlm.pipeline.asking import Asking
 from qvlm.pipeline.bench import FORMS, bench

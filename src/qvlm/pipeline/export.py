@@ -25,7 +25,8 @@ from qvlm.export.standard.shards import MAX_SHARD_BYTES
 from qvlm.export.stored import from_index
 from qvlm.pipeline.asking import fingerprint
 from qvlm.pipeline.planned import planned_index
-from qvlm.runtime.load import empty_model, is_quantized, read_index
+from qvlm.runtime.empty import empty_model
+from qvlm.runtime.load import is_quantized, read_index
 from qvlm.schemes import Recipe
 
 RUN = "run"

@@ -8,7 +8,6 @@ Data flows one way, artefact by artefact; no stage knows another.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,22 +15,14 @@ from pathlib import Path
 import torch
 
 from qvlm import machine
-from qvlm.artefacts import BlockPlan, ClipPlan, Dependency, ModelMap
-from qvlm.artefacts.calibration import Batch
 from qvlm.artefacts.exported import NATIVE, STANDARD
-from qvlm.artefacts.result import Result, StageCost
-from qvlm.artefacts.rounding import RoundingOutcome
-from qvlm.artefacts.statistics import ActivationStats
-from qvlm.artefacts.steps import Steps
+from qvlm.artefacts.result import Result
 from qvlm.artefacts.store import write_json
 from qvlm.artefacts.workspace import workspace
-from qvlm.models import LoadedModel, describe, load_model
+from qvlm.models import describe, load_model
 from qvlm.models.embeddings import round_embeddings
 from qvlm.models.place import repeatable
-from qvlm.observe import observe
-from qvlm.partition import plan_blocks
 from qvlm.pipeline.costs import Costs
-from qvlm.pipeline.dependency import measure_dependency
 from qvlm.pipeline.export import RUN, check_exportable, check_format, export_into
 from qvlm.pipeline.finish import Outcome, write_run
 from qvlm.pipeline.ingredients import ingredients_of, request_of
@@ -40,12 +31,13 @@ from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.runnable import check_runnable
 from qvlm.pipeline.samples import calibration_samples, sample_batches
+from qvlm.pipeline.stages import choose_clips, look, partition, round_weights
 from qvlm.pipeline.streaming import check_streamable
 from qvlm.pipeline.vision import train_vision
 from qvlm.runtime.kernels import gpu
 from qvlm.schemes import Recipe, load_recipe
-from qvlm.search import Installer, round_model, rounded_towers, search, unsearched
-from qvlm.workers import Workers, joined_workers, own_device
+from qvlm.search import Installer
+from qvlm.workers import joined_workers, own_device
 
 
 def quantize(
@@ -147,18 +139,18 @@ def quantize(
                     ingredients_of(loaded.directory, settings, data),
                 )
             )
-        look = partial(_look, loaded, model_map, settings, batches, run, steps, workers)
-        stats, dependency = look("observe")
-        plan = _partition(model_map, settings, dependency, run)
+        observed = partial(look, loaded, model_map, settings, batches, run, steps, workers)
+        stats, dependency = observed("observe")
+        plan = partition(model_map, settings, dependency, run)
         vision = None
         if settings.vision_optimization is not None:
             vision, stats, dependency, plan = train_vision(
-                loaded, model_map, settings, used, stats, plan, look, steps, run.progress
+                loaded, model_map, settings, used, stats, plan, observed, steps, run.progress
             )
             run.add("vision", vision.plan.training)
         installer = Installer(loaded.model, model_map, settings, stats)
-        clips = _search(installer, plan, batches, guard_batches, run, steps, workers)
-        rounding = _round(installer, clips, batches, guard_batches, run, steps, workers)
+        clips = choose_clips(installer, plan, batches, guard_batches, run, steps, workers)
+        rounding = round_weights(installer, clips, batches, guard_batches, run, steps, workers)
         outcome = Outcome(stats, dependency, plan, clips, rounding, vision, table)
         peak = max(workers.join({workers.rank: machine.peak_rss_bytes()}))
 
@@ -199,73 +191,3 @@ def quantize(
 def default_output(model: str | Path, recipe: str) -> Path:
     """The run directory of a model and a recipe where none is named: MODEL-RECIPE."""
     return Path(f"{Path(model).name}-{Path(recipe).stem}")
-
-
-def _look(
-    loaded: LoadedModel,
-    model_map: ModelMap,
-    recipe: Recipe,
-    batches: list[Batch],
-    run: Costs,
-    steps: Steps,
-    workers: Workers,
-    name: str,
-) -> tuple[ActivationStats, Dependency]:
-    """Observes the model and measures its dependency by the recipe's proxy."""
-    tell = partial(run.progress, "observe")
-    stats = observe(loaded.model, model_map, recipe, batches, tell, steps, name, workers)
-    # The entropy is collected while observing; its seconds are the dependency's.
-    seconds = stats.seconds - stats.entropy_seconds
-    observed = StageCost(seconds=seconds, forward_equivalents=stats.forward_equivalents)
-    run.add("observe", observed)
-    installer = Installer(loaded.model, model_map, recipe, stats)
-    tell = partial(run.progress, "dependency")
-    dependency = measure_dependency(installer, batches, tell, workers)
-    run.add("dependency", dependency)
-    return stats, dependency
-
-
-def _partition(
-    model_map: ModelMap, recipe: Recipe, dependency: Dependency, run: Costs
-) -> BlockPlan:
-    start = time.perf_counter()
-    plan = plan_blocks(model_map.quantized_layers, dependency.towers, recipe.partition)
-    run.stages["partition"] = StageCost(seconds=time.perf_counter() - start)
-    return plan
-
-
-def _search(
-    installer: Installer,
-    plan: BlockPlan,
-    batches: list[Batch],
-    guard_batches: list[Batch],
-    run: Costs,
-    steps: Steps,
-    workers: Workers,
-) -> ClipPlan:
-    if installer.recipe.search.strategy == "none":
-        clips = unsearched(installer)
-        run.add("search", clips)
-        return clips
-    tell = partial(run.progress, "search")
-    clips = search(installer, plan, batches, guard_batches, tell, steps, workers)
-    run.add("search", clips)
-    return clips
-
-
-def _round(
-    installer: Installer,
-    clips: ClipPlan,
-    batches: list[Batch],
-    guard_batches: list[Batch],
-    run: Costs,
-    steps: Steps,
-    workers: Workers,
-) -> RoundingOutcome | None:
-    """Rounds all weights; returns what rounding to second order did, where there was some."""
-    tell = partial(run.progress, "round")
-    outcome = round_model(installer, clips, batches, guard_batches, tell, steps, workers)
-    run.stages["round"] = StageCost(
-        seconds=outcome.seconds, forward_equivalents=outcome.forward_equivalents
-    )
-    return outcome if rounded_towers(installer) else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qvlm.artefacts.manifest import read_manifest, target_of
 from qvlm.artefacts.result import Result
 from qvlm.artefacts.store import read_json
-from qvlm.artefacts.workspace import finish, read_manifest, target_of
+from qvlm.artefacts.workspace import finish
 from qvlm.errors import ResumeError
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.quantize import quantize

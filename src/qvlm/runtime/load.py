@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from qvlm.artefacts.checkpoint import (
@@ -26,6 +25,7 @@ from qvlm.errors import ArtefactError
 from qvlm.machine import give_freed_memory_back
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.embedding import QuantizedEmbedding
+from qvlm.runtime.empty import empty_model
 from qvlm.runtime.kernels.choose import DEFINITION, Choice, choose
 from qvlm.runtime.linear import QuantizedLinear, shape_of
 from qvlm.runtime.packed import unpacked_grid, unpacked_weight
@@ -120,40 +120,6 @@ def load_quantized(
     recorded: Any = model
     recorded.qvlm_kernels = choices
     return model.to(device).eval()
-
-
-def _read_config(directory: Path) -> dict[str, Any]:
-    path = directory / "config.json"
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"'{path}' cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise ArtefactError(f"'{path}' is not a model's config: it holds no fields")
-    values.pop("quantization_config", None)
-    return values
-
-
-def empty_model(directory: Path) -> nn.Module:
-    """Returns the architecture that config.json describes, without memory for its parameters.
-
-    Raises:
-        ArtefactError: there is no config.json, or it describes no model that can be built.
-    """
-    from accelerate import init_empty_weights
-    from transformers import AutoConfig, AutoModelForImageTextToText
-
-    values = _read_config(directory)
-    try:
-        with init_empty_weights(include_buffers=False):
-            config = AutoConfig.for_model(**values)
-            model: nn.Module = AutoModelForImageTextToText.from_config(config)
-    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ArtefactError(
-            f"'{directory / 'config.json'}' describes no model that can be built: {reason[0]}"
-        ) from error
-    return model
 
 
 def _put(model: nn.Module, path: str, module: nn.Module) -> None:

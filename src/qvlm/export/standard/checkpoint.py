@@ -17,7 +17,8 @@ from qvlm.export.standard.experts import expert_parts, hub_paths, on_hub, with_s
 from qvlm.export.standard.sayable import check_sayable
 from qvlm.export.standard.shards import MAX_SHARD_BYTES, write_shards
 from qvlm.models.hub_names import hub_names
-from qvlm.runtime.load import empty_model, read_index
+from qvlm.runtime.empty import empty_model
+from qvlm.runtime.load import read_index
 
 
 def write_standard(

@@ -20,7 +20,7 @@ from qvlm.export.standard.layers import stored_layer
 from qvlm.export.standard.patterns import root_of
 from qvlm.export.stored import StoredLayer
 from qvlm.models.hub_names import memory_names
-from qvlm.runtime.load import empty_model
+from qvlm.runtime.empty import empty_model
 
 PARTS = (
     "weight", "weight_packed", "weight_scale", "weight_shape", "weight_zero_point", "weight_g_idx",
