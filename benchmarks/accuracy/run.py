@@ -1,7 +1,7 @@
 """Accuracy of pico-llava on the 2,000 test questions, by bits and method.
 
 Writes results/PRESET.json (a `Comparison`) and results/README.md. An argument names the presets
-to run; without one all three are run. All methods at w4a4, the preset alone at 8 and 6 bits.
+to run; without one all are run. All methods at w4a4, else the preset alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qvlm.artefacts.scores import Comparison
 from qvlm.report import comparison_table, to_markdown
 from qvlm.schemes.methods import METHODS, PROPOSED
 
-PRESETS = ("w8a8", "w6a6", "w4a4")
+PRESETS = ("w8a8", "w6a6", "w4a4", "w4a4-small")
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 

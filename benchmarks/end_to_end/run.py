@@ -5,7 +5,6 @@
 
 Writes results/NAME/ (speed.json, speed.md, plots). Weights are random and rounded to nearest on 4
 calibration samples: what is measured is time and memory, and these do not depend on them.
-`w4a4-small` is w4a4 with an output layer of 8 bits and token embeddings of 4.
 """
 
 from __future__ import annotations
@@ -28,12 +27,6 @@ QUICK = (
     *(f"{tower}.weights.rounding=nearest" for tower in ("language", "projector", "vision")),
 )
 
-SMALL = (
-    "embeddings={bits: 4, granularity: per_group, group_size: 32}",
-    "lm_head={weights: {bits: 8, granularity: per_channel}, "
-    "activations: {bits: 8, granularity: per_token}}",
-)
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -50,9 +43,7 @@ def main() -> None:
             runs = []
             for width in args.widths:
                 runs.append(root / f"{name}-{width}")
-                preset = width.removesuffix("-small")
-                more = SMALL if width.endswith("-small") else ()
-                qvlm.quantize(model, preset, "picoscience", runs[-1], overrides=(*QUICK, *more))
+                qvlm.quantize(model, width, "picoscience", runs[-1], overrides=QUICK)
             report = qvlm.bench(
                 [model, *runs],
                 HERE / "results" / name,

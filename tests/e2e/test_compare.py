@@ -45,6 +45,15 @@ def test_every_method_on_the_same_questions(compared):
             assert row["difference"]["count"] == 4
 
 
+def test_bits_of_a_row_are_those_of_all_layers(tmp_path):
+    # The output layer comes last and has other bits than the others.
+    comparison = compare(
+        "pico-llava", tmp_path / "out", "w4a4-small", limit=2, methods=("recipe",),
+        overrides=("calibration.samples=2", "calibration.batch_size=2"),
+    )  # fmt: skip
+    assert [row.scheme for row in comparison.rows] == ["FP", "W4A4 + W8A8"]
+
+
 def test_methods_are_what_their_names_say(compared):
     def result(name):
         return json.loads((compared / name / "result.json").read_text())

@@ -10,8 +10,8 @@ from qvlm.errors import RecipeError
 from qvlm.schemes import Recipe, dump_recipe, load_recipe, preset_names
 
 PRESETS = (
-    "paper-w4a4", "paper-w6a6", "w4a16", "w4a16-symmetric", "w4a4", "w4a4-static", "w4a8", "w6a6",
-    "w6a6-static", "w8a8", "w8a8-dynamic", "w8a8-static",
+    "paper-w4a4", "paper-w6a6", "w4a16", "w4a16-symmetric", "w4a4", "w4a4-small", "w4a4-static",
+    "w4a8", "w6a6", "w6a6-static", "w8a8", "w8a8-dynamic", "w8a8-static",
 )  # fmt: skip
 
 
@@ -39,9 +39,19 @@ def test_a_preset_is_what_its_name_says_and_survives_a_round_trip(name: str, fil
     for scheme in (recipe.language, recipe.projector, recipe.vision):
         assert scheme is not None
         assert scheme.label.lower() == name.removeprefix("paper-").partition("-")[0]
-    assert recipe.lm_head is None
+    assert (recipe.lm_head is None) == (name != "w4a4-small")
     file.write_text(dump_recipe(recipe))
     assert load_recipe(file) == recipe
+
+
+def test_a_preset_may_have_a_base() -> None:
+    small, base = load_recipe("w4a4-small"), load_recipe("w4a4")
+    assert small.lm_head is not None
+    assert small.lm_head.label == "W8A8"
+    assert small.embeddings is not None
+    assert small.embeddings.bits == 4
+    rest = {"name", "description", "lm_head", "embeddings"}
+    assert small.model_dump(exclude=rest) == base.model_dump(exclude=rest)
 
 
 @pytest.mark.parametrize("name", ["w4a4-static", "w6a6-static", "paper-w6a6", "paper-w4a4"])

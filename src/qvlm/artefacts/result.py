@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field
@@ -88,3 +90,13 @@ class Result(Frozen):
     warnings: tuple[str, ...]
     versions: dict[str, str]
     machine: dict[str, str]
+
+
+def bits_text(layers: Iterable[tuple[int, int]]) -> str:
+    """Returns, for instance, `W4A4 + W8A8`: bits of all layers, those that most have first.
+
+    Args:
+        layers: weight and activation bits of each.
+    """
+    ordered = Counter(layers).most_common()
+    return " + ".join(f"W{weights}A{inputs}" for (weights, inputs), _ in ordered)

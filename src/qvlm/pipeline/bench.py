@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qvlm import __version__, machine
-from qvlm.artefacts.result import Result
+from qvlm.artefacts.result import Result, bits_text
 from qvlm.artefacts.speed import Form, Speed, SpeedReport
 from qvlm.artefacts.store import atomic_directory, read_json, write_json
 from qvlm.data import Sample, open_source
@@ -179,15 +178,12 @@ def _measure(
 
 
 def _scheme(run: Path) -> str:
-    """Bits of all layers, those that most of them have first."""
     if is_standard(run):
         bits = [(layer.weight_bits, layer.activations.bits) for layer in read_standard(run).layers]
     else:
         layers = read_json(run / "result.json", Result).layers
         bits = [(layer.weight_bits, layer.activation_bits) for layer in layers]
-    return " + ".join(
-        f"W{weights}A{inputs}" for (weights, inputs), _ in Counter(bits).most_common()
-    )
+    return bits_text(bits)
 
 
 def _loaded(model: str | Path, form: Form, adapter: str, allow_fallback: bool) -> tuple[Any, Any]:

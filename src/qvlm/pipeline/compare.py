@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qvlm.artefacts import GuardOutcome
-from qvlm.artefacts.result import Result
+from qvlm.artefacts.result import Result, bits_text
 from qvlm.artefacts.scores import Comparison, ComparisonRow, Scores
 from qvlm.artefacts.store import atomic_directory, write_json
 from qvlm.data import Sample, open_source, task_of
@@ -122,12 +122,11 @@ def _row(method: str, result: Result | None, scores: Scores) -> ComparisonRow:
             forward_equivalents=0.0,
             generation_seconds=scores.generation_seconds,
         )
-    layer = result.layers[-1]
     guard = result.guard
     return ComparisonRow(
         method=method,
         description=METHODS[method],
-        scheme=f"W{layer.weight_bits}A{layer.activation_bits}",
+        scheme=bits_text((layer.weight_bits, layer.activation_bits) for layer in result.layers),
         scores=scores,
         quantized_bytes=result.sizes.quantized_bytes,
         float_bytes=result.sizes.float32_bytes,

@@ -76,7 +76,8 @@ def _read_preset(name: str, complaint: str) -> _Fields:
             f"{complaint}{nearest(name, known)}: use {', '.join(known)} or a YAML file"
         )
     file = _PRESETS / f"{name}.yaml"
-    return {"name": name, **parse_yaml(file.read_text(encoding="utf-8"), f"recipe '{name}'")}
+    where = f"recipe '{name}'"
+    return _on_base({"name": name, **parse_yaml(file.read_text(encoding="utf-8"), where)}, where)
 
 
 def _read_file(path: Path, where: str) -> _Fields:
@@ -93,7 +94,11 @@ def _read_file(path: Path, where: str) -> _Fields:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{where}: not UTF-8 text (byte {error.start})") from error
-    fields = {"name": path.stem, **parse_yaml(text, where)}
+    return _on_base({"name": path.stem, **parse_yaml(text, where)}, where)
+
+
+def _on_base(fields: _Fields, where: str) -> _Fields:
+    """The fields, and those of the preset that they name as their base."""
     base = fields.pop("base", None)
     if base is None:
         return fields
