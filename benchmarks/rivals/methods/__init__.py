@@ -55,6 +55,7 @@ METHODS = {
     "qvlm joint": Method("qvlm_joint", "qvlm"),
     "qvlm paper's letter": Method("qvlm_paper", "qvlm"),
     "qvlm": Method("qvlm_preset", "qvlm"),
+    "qvlm, rivals' tower": Method("qvlm_language", "qvlm"),
     "qvlm from disk": Method("qvlm_from_disk", "qvlm"),
 }
 """Name -> method, in the order of the tables."""
