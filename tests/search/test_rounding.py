@@ -290,3 +290,16 @@ def test_rounding_twice_gives_the_same_weights(tmp_path: Path) -> None:
     for site in bench.model_map.sites:
         for path, parameters in bench.installer.final(bench.clips)(site).items():
             assert torch.equal(parameters.weight.levels, first[path]), path
+
+
+def test_no_layer_runs_to_find_out_that_a_text_has_no_picture(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "d")
+    texts = [batch for batch in bench.batches if not batch.has_images]
+    towers = {tower.name: tower for tower in bench.model_map.towers}
+    assert texts
+    with layers_that_compute(bench.model, bench.model_map) as ran:
+        for batch in texts:
+            assert catch_inputs(bench.model, (towers["vision"],), batch) == {}
+            assert catch_inputs(bench.model, (towers["vision"], towers["projector"]), batch) == {}
+    assert ran == []
+    assert catch_inputs(bench.model, (towers["language"],), texts[0]).keys() == {"language"}

@@ -62,6 +62,8 @@ def catch_inputs(
     """
     catchers = {tower.name: _Catcher(tower) for tower in towers}
     last = towers[-1]
+    if last.name not in TOKEN_TOWERS and not batch.has_images:
+        return {}  # found out by running, it would take the whole model
     with ExitStack() as stack:
         for tower in towers:
             catchers[tower.name].watch(model, stack, stop=tower is last)

@@ -14,6 +14,8 @@ _ELEMENTWISE = 5
 """Elementwise operations (norms, activation, positions, sums) over what each site reads."""
 _INSTALLS = 2
 """Weights are put into linears to nearest, then rounded, packed and put in again: as much work."""
+_FILES = 20
+"""Files of a run directory: weights, index, configuration, processor, tokenizer, result, cards."""
 _TENSORS = 3
 """Packed tensors of a linear."""
 
@@ -21,11 +23,12 @@ _TENSORS = 3
 def stage_seconds(work: Work, rates: Rates) -> dict[str, float]:
     """Returns the seconds of `observe`, `round` and `export`."""
     linears = sum(len(site.linears) for site in work.model_map.sites)
-    export = (2 * work.packed_bytes() + _floats(work)) * rates.disk
+    # The pieces that rounding wrote are joined: each byte is written once more.
+    export = (work.packed_bytes() + _floats(work)) * rates.disk
     return {
         "observe": _observe(work, rates),
         "round": _round(work, rates),
-        "export": export + _TENSORS * linears * rates.tensor + 10 * rates.file,
+        "export": export + _TENSORS * linears * rates.tensor + _FILES * rates.file,
     }
 
 
