@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from qvlm import machine
@@ -53,6 +54,20 @@ def test_the_same_sums(shape: tuple[int, ...], bias: bool, sent: list[torch.Size
     assert sent == [x.shape] * 2
     torch.testing.assert_close(found, linear(x))
     torch.testing.assert_close(turned, found, rtol=0, atol=0)
+
+
+def test_weights_of_any_layout(sent: list[torch.Size]) -> None:
+    x, plain = torch.randn(ROWS, 24), torch.randn(40, 24)
+    wide = torch.zeros(80, 48)
+    wide[::2, ::2] = plain
+    layouts = (plain, plain.t().contiguous().t(), wide[::2, ::2])
+    with torch.no_grad(), products.fast_products(nn.Linear(2, 2), MANY):
+        found = [F.linear(x, weight) for weight in layouts]
+        vector = F.linear(x, plain[0])
+    assert len(sent) == len(layouts)  # a vector is none of its business
+    for one in found:
+        torch.testing.assert_close(one, x @ plain.t())
+    assert vector.shape == (ROWS,)
 
 
 def test_few_rows_training_and_other_types_stay(sent: list[torch.Size]) -> None:

@@ -65,17 +65,18 @@ class OneDNN(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is F.linear and not kwargs and _suits(args[0]):
+        if func is F.linear and not kwargs and _suits(*args[:2]):
             x, weight, *bias = args
             plain = weight.detach().to_mkldnn()
             return torch.ops.mkldnn._linear_pointwise(x, plain, *(bias or [None]), "none", [], "")
         return func(*args, **(kwargs or {}))
 
 
-def _suits(x: torch.Tensor) -> bool:
+def _suits(x: torch.Tensor, weight: torch.Tensor) -> bool:
     return (
-        x.dtype == torch.float32
-        and x.device.type == "cpu"
+        x.dtype == weight.dtype == torch.float32
+        and x.device.type == weight.device.type == "cpu"
+        and weight.ndim == 2
         and x.numel() >= MANY_ROWS * x.shape[-1]
         and not torch.is_grad_enabled()
     )
