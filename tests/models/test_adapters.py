@@ -13,7 +13,7 @@ from qvlm.models import describe
 from qvlm.models.logits import answer_logits
 from qvlm.models.registry import ADAPTERS, adapter_for
 from qvlm.models.replay import catch_inputs, catch_tower, run_layer
-from qvlm.schemes import LayerScheme, Recipe, WeightScheme
+from qvlm.schemes import LayerScheme, Recipe, WeightScheme, load_recipe
 from tiny.batches import tiny_samples
 from tiny.families import FAMILIES, Family, built_family
 from tiny.llava import tiny_llava
@@ -212,8 +212,10 @@ def test_a_group_size_that_does_not_divide_names_layer_and_way_out() -> None:
 def test_a_head_tied_to_the_embeddings_is_not_quantized() -> None:
     model, _ = tiny_llava()
     model.lm_head.weight = model.get_input_embeddings().weight
-    with pytest.raises(RecipeError, match="lm_head shares its weights"):
+    with pytest.raises(RecipeError, match=r"lm_head shares its weights.*: set lm_head to null"):
         describe(model, Recipe(lm_head=LayerScheme()))
+    with pytest.raises(RecipeError, match="set lm_head and embeddings to null"):
+        describe(model, load_recipe("w4a4-small"))
 
 
 def test_a_head_that_is_more_than_a_linear_layer_is_not_quantized() -> None:

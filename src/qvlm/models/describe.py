@@ -60,7 +60,7 @@ def describe(model: nn.Module, recipe: Recipe) -> ModelMap:
         if name not in covered:
             skipped.setdefault(name, _reason(name))
     _check_widths(sites, recipe)
-    _check_head(model, covered)
+    _check_head(model, covered, recipe)
     return ModelMap(
         architecture=type(model).__name__,
         towers=towers,
@@ -167,7 +167,7 @@ def _check_plain(model: nn.Module, covered: set[str]) -> None:
             raise RecipeError(f"'{path}' is a {kind.__name__}, more than a linear layer: {what}")
 
 
-def _check_head(model: nn.Module, covered: set[str]) -> None:
+def _check_head(model: nn.Module, covered: set[str], recipe: Recipe) -> None:
     if "lm_head" not in covered:
         return
     head = cast(nn.Linear, model.get_submodule("lm_head"))
@@ -176,4 +176,5 @@ def _check_head(model: nn.Module, covered: set[str]) -> None:
         for name, parameter in model.named_parameters(remove_duplicate=False)
         if name != "lm_head.weight"
     ):
-        raise RecipeError("lm_head shares its weights with the embeddings: set lm_head to null")
+        both = "lm_head" if recipe.embeddings is None else "lm_head and embeddings"
+        raise RecipeError(f"lm_head shares its weights with the embeddings: set {both} to null")
