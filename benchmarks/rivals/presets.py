@@ -5,6 +5,7 @@ from __future__ import annotations
 from rival import Axis, Case, Outcome
 
 from qvlm import pipeline
+from qvlm.artefacts import GuardOutcome
 from qvlm.schemes import Recipe
 from qvlm.schemes.layer import FLOAT_BITS
 
@@ -38,8 +39,15 @@ def run(case: Case, recipe: Recipe, notes: str, memory: int | None = None) -> Ou
         scale_bits=16 if scheme.weights.symmetric else 16 + scheme.weights.bits,
         axis=None if activations.bits == FLOAT_BITS else AXES[activations.granularity],
         where=WHERE,
-        notes=notes,
+        notes=notes + _held_back(result.guard),
         directory=directory,
         checkpoint_bytes=result.sizes.checkpoint_bytes,
         seconds=result.total_seconds - apart,
     )
+
+
+def _held_back(guard: GuardOutcome | None) -> str:
+    if guard is None or not guard.fell_back:
+        return ""
+    kept = f"{len(guard.kept_blocks)} of {guard.blocks}"
+    return f"; the guard kept {kept} searched blocks, else the ranges of {guard.base}"
