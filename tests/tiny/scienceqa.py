@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,25 @@ def write_scienceqa(root: Path, train: int = 0) -> Path:
     splits = {"train": learnt, "test": list(QUESTIONS), "minitest": ["1", "3"]}
     (root / "problems.json").write_text(json.dumps(problems))
     (root / "pid_splits.json").write_text(json.dumps(splits))
+    return root
+
+
+def write_as_folder(scienceqa: Path, root: Path) -> Path:
+    """Writes the same questions as a folder of one's own, which are asked in other words."""
+    problems = json.loads((scienceqa / "problems.json").read_text())
+    splits = json.loads((scienceqa / "pid_splits.json").read_text())
+    kept = ("question", "choices", "answer", "hint")
+    shutil.copytree(scienceqa / "images", root / "images")
+    for split in ("train", "test"):
+        lines = []
+        for pid in splits[split]:
+            fields = {
+                name: problems[pid][name] for name in ("question", "choices", "answer", "hint")
+            }
+            if problems[pid]["image"]:
+                fields["image"] = f"images/{split}/{pid}/{problems[pid]['image']}"
+            lines.append(json.dumps({"id": pid, **fields}) + "\n")
+        (root / f"{split}.jsonl").write_text("".join(lines))
     return root
 
 
