@@ -85,9 +85,7 @@ def write_as_folder(scienceqa: Path, root: Path) -> Path:
     for split in ("train", "test"):
         lines = []
         for pid in splits[split]:
-            fields = {
-                name: problems[pid][name] for name in ("question", "choices", "answer", "hint")
-            }
+            fields = {name: problems[pid][name] for name in kept}
             if problems[pid]["image"]:
                 fields["image"] = f"images/{split}/{pid}/{problems[pid]['image']}"
             lines.append(json.dumps({"id": pid, **fields}) + "\n")
