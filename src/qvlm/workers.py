@@ -9,11 +9,12 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from qvlm.errors import DataError
 
@@ -211,6 +212,21 @@ def joined_workers(device: torch.device | str = "cpu") -> Iterator[Workers]:
             _distributed().init_process_group("gloo", timeout=PATIENCE)
         atexit.register(_distributed().destroy_process_group)
     yield Group(int(rank), int(count), device)
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends this process with an exit code, one of several at once.
+
+    Taken down with the interpreter, threads of PyTorch's transport abort a process now and then
+    after its work is done, and `torchrun` calls the run failed.
+    """
+    if process_name():
+        if _distributed().is_initialized():
+            _distributed().destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def is_first_process() -> bool:

@@ -28,6 +28,7 @@ from qvlm.cli.interrupts import Interrupted, listen
 from qvlm.observe.tower import TowerObserver
 from qvlm.runtime.kernels import gpu
 from qvlm.search import round_tower
+from qvlm.workers import end_process
 
 PLACES = {"observe": (TowerObserver, "_observe"), "round": (round_tower, "_round_layer")}
 
@@ -74,3 +75,4 @@ if __name__ == "__main__":
         main()
     except Interrupted as error:
         sys.exit(error.code)
+    end_process(0)

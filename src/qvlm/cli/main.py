@@ -28,7 +28,7 @@ from qvlm.cli import (
 )
 from qvlm.cli.interrupts import INTERRUPTED, TERMINATED, Interrupted, listen
 from qvlm.errors import QvlmError
-from qvlm.workers import PeerError, process_name
+from qvlm.workers import PeerError, end_process, process_name
 
 _UsageError: Any = typer.BadParameter.__base__
 """Click's; Typer brings its own copy of Click or uses the installed one, as its version has it."""
@@ -99,7 +99,7 @@ def run() -> None:
         _fail(f"{where}{_advice(error)}{_hint(error)}", 1)
     if code in (INTERRUPTED, TERMINATED):
         _fail(f"interrupted: no output was written{kept}", code)
-    sys.exit(code if isinstance(code, int) else 0)
+    end_process(code if isinstance(code, int) else 0)
 
 
 def _check_processes(verb: list[str]) -> None:
