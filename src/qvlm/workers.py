@@ -9,12 +9,11 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qvlm.errors import DataError
 
@@ -212,38 +211,6 @@ def joined_workers(device: torch.device | str = "cpu") -> Iterator[Workers]:
             _distributed().init_process_group("gloo", timeout=PATIENCE)
         atexit.register(_distributed().destroy_process_group)
     yield Group(int(rank), int(count), device)
-
-
-def end_process(code: int) -> NoReturn:
-    """Ends this process with an exit code, one of several at once.
-
-    Taken down with the interpreter, threads of PyTorch's transport abort a process now and then
-    after its work is done, and `torchrun` calls the run failed.
-    """
-    if process_name():
-        if _distributed().is_initialized():
-            _distributed().destroy_process_group()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
-def is_first_process() -> bool:
-    """False in the processes of `torchrun` that leave the outputs to another."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def own_device(name: str) -> str:
-    """The device of this process: of `cuda`, under `torchrun`, the GPU of its number here."""
-    local = os.environ.get("LOCAL_RANK", "")
-    return f"cuda:{local}" if name == "cuda" and local.isdecimal() else name
-
-
-def process_name() -> str:
-    """`process 1 of 4`, counted from 0 as `torchrun` does; empty where there is one."""
-    rank, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    return "" if count == "1" else f"process {rank} of {count}"
 
 
 def _distributed() -> Any:

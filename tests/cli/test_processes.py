@@ -40,7 +40,7 @@ def test_one_of_several_ends_at_once(count: str, said: str) -> None:
     """What it said is out, and nothing is taken down that could abort it."""
     program = (
         "import atexit; atexit.register(print, 'late', end=' ')\n"
-        "from qvlm.workers import end_process; print('done', end=' '); end_process(3)"
+        "from qvlm.processes import end_process; print('done', end=' '); end_process(3)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False,

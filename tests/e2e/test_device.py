@@ -24,7 +24,7 @@ from qvlm.artefacts.scores import Scores
 from qvlm.artefacts.store import read_json
 from qvlm.artefacts.tensors import read_stats
 from qvlm.models.place import repeatable
-from qvlm.workers import own_device
+from qvlm.processes import own_device
 from tiny.families import FAMILIES
 from tiny.llava import save_llava
 from tiny.scienceqa import write_as_folder

@@ -26,9 +26,9 @@ from far.device import far_device
 from qvlm import pipeline
 from qvlm.cli.interrupts import Interrupted, listen
 from qvlm.observe.tower import TowerObserver
+from qvlm.processes import end_process
 from qvlm.runtime.kernels import gpu
 from qvlm.search import round_tower
-from qvlm.workers import end_process
 
 PLACES = {"observe": (TowerObserver, "_observe"), "round": (round_tower, "_round_layer")}
 

@@ -28,7 +28,8 @@ from qvlm.cli import (
 )
 from qvlm.cli.interrupts import INTERRUPTED, TERMINATED, Interrupted, listen
 from qvlm.errors import QvlmError
-from qvlm.workers import PeerError, end_process, process_name
+from qvlm.processes import end_process, process_name
+from qvlm.workers import PeerError
 
 _UsageError: Any = typer.BadParameter.__base__
 """Click's; Typer brings its own copy of Click or uses the installed one, as its version has it."""

@@ -19,7 +19,7 @@ from qvlm.pipeline.score import score
 from qvlm.pipeline.serve import open_chat, serve
 from qvlm.pipeline.shots import evaluate_shots
 from qvlm.pipeline.verify import verify
-from qvlm.workers import is_first_process
+from qvlm.processes import is_first_process
 
 __all__ = [
     "FORMS",

@@ -22,10 +22,11 @@ from qvlm.models.load import directory_of, resolve
 from qvlm.models.place import repeatable
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.processes import own_device
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.kernels import gpu
 from qvlm.runtime.load import is_quantized
-from qvlm.workers import joined_workers, own_device
+from qvlm.workers import joined_workers
 
 SHOTS_SPLIT = "train"
 """Split that samples shown first are drawn from."""

@@ -9,8 +9,8 @@ from qvlm.artefacts.store import check_scores_file, write_json
 from qvlm.data import task_of
 from qvlm.pipeline.asking import Asking
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.processes import is_first_process
 from qvlm.runtime.definition import Arithmetic
-from qvlm.workers import is_first_process
 
 
 def evaluate(

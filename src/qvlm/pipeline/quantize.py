@@ -34,10 +34,11 @@ from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.pipeline.stages import choose_clips, look, partition, round_weights
 from qvlm.pipeline.streaming import check_streamable
 from qvlm.pipeline.vision import train_vision
+from qvlm.processes import own_device
 from qvlm.runtime.kernels import gpu
 from qvlm.schemes import Recipe, load_recipe
 from qvlm.search import Installer
-from qvlm.workers import joined_workers, own_device
+from qvlm.workers import joined_workers
 
 
 def quantize(
