@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from settings import check_alike
 from variants import VARIANTS
 
 SAME = ("model", "source", "width", "split", "questions", "threads")
@@ -23,16 +26,13 @@ def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         ValueError: the records are of different settings.
     """
-    first = records[0]
+    check_alike(records, SAME)
     runs: dict[str, dict[str, Any]] = {}
     for record in records:
-        for name in SAME:
-            if record[name] != first[name]:
-                raise ValueError(f"{name} is {record[name]!r}, and {first[name]!r} in another file")
         for variant, cells in record["runs"].items():
             runs.setdefault(variant, {}).update(cells)
     ordered = {v: dict(sorted(runs[v].items())) for v in VARIANTS if runs.get(v)}
-    return {**first, "runs": ordered}
+    return {**records[0], "runs": ordered}
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+TWO_DIGITS = 0.0051
+"""Within which per cents agree that a program has rounded to two digits."""
 SHOWN = 3
 """Differing cases that are kept."""
 

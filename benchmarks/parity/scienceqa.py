@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from difference import Check
+from difference import TWO_DIGITS, Check
 from PIL import Image
 from published import published
 from words import Words
@@ -84,7 +84,7 @@ def _llava(folder: Path, samples: Sequence[Sample], given: Sequence[str]) -> lis
     columns = qvlm.score([answers], f"scienceqa:{folder}").rows[str(answers)].columns
     table = Check("columns from ScienceQA's files", "llava-torch")
     for name, value in zip(("Avg", "IMG"), printed.groups(), strict=True):
-        table.compare(name, columns[name].accuracy, float(value), within=0.0051)
+        table.compare(name, columns[name].accuracy, float(value), within=TWO_DIGITS)
     return [single, table]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from difference import Check
+from difference import TWO_DIGITS, Check
 from PIL import Image
 from published import published
 from words import Words
@@ -23,8 +23,6 @@ from qvlm.evaluation.vqa_text import normalised, one_line, processed
 
 KINDS = ("yes/no", "number", "other")
 TWO_COMMAS = re.compile(r"\d,,+\d")
-DIGITS = 0.0051
-"""Published evaluations round per cents to two digits."""
 
 
 def checks(words: Words, cases: int, folder: Path) -> list[Check]:
@@ -116,11 +114,11 @@ def _challenge(files: VQAFiles, given: Sequence[str], samples: Sequence[Sample])
     for number, (text, sample) in enumerate(zip(given, samples, strict=True)):
         case, value = (text, sample.references), theirs.evalQA[number]
         ours = 100 * vqa_accuracy(text, sample.references, "lmms-eval")
-        always.compare(case, ours, value, within=DIGITS)
+        always.compare(case, ours, value, within=TWO_DIGITS)
         # Where all ten say the same, the challenge's evaluation normalises nothing and this does.
         equal = len(set(map(one_line, sample.references))) == 1
         ours = 100 * vqa_accuracy(text, sample.references, "raw")
-        apart.compare(case, ours, value, within=DIGITS, known=equal)
+        apart.compare(case, ours, value, within=TWO_DIGITS, known=equal)
     scored = qvlm.score([files.results], f"vqav2:{files.folder}", "val", parser="lmms-eval")
     columns = scored.rows[str(files.results)].columns
     table = Check("columns from VQAv2's files", "open-flamingo")
@@ -128,7 +126,7 @@ def _challenge(files: VQAFiles, given: Sequence[str], samples: Sequence[Sample])
         **theirs.accuracy["perAnswerType"],
         "Avg": theirs.accuracy["overall"],
     }.items():
-        table.compare(name, columns[name].accuracy, value, within=DIGITS)
+        table.compare(name, columns[name].accuracy, value, within=TWO_DIGITS)
     return [always, apart, table]
 
 
@@ -141,7 +139,7 @@ def _older_edition(files: VQAFiles, given: Sequence[str], samples: Sequence[Samp
     )
     for number, (text, sample) in enumerate(zip(given, samples, strict=True)):
         ours = 100 * vqa_accuracy(text, sample.references, "challenge")
-        check.compare((text, sample.references), ours, theirs.evalQA[number], within=DIGITS)
+        check.compare((text, sample.references), ours, theirs.evalQA[number], within=TWO_DIGITS)
     return check
 
 

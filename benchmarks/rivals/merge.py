@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from methods import FULL_PRECISION, METHODS, WIDTHS
 from run import write
+from settings import check_alike
 
 SAME = ("model", "source", "split", "samples", "questions", "text")
 
@@ -24,14 +27,12 @@ def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         ValueError: the records are of different settings, or full precision answered otherwise.
     """
-    first = records[0]
+    check_alike(records, SAME)
+    answers = [record[FULL_PRECISION]["columns"] for record in records]
+    if answers.count(answers[0]) < len(answers):
+        raise ValueError("full precision does not answer alike in all files")
     cells: dict[str, dict[str, dict[str, Any]]] = {}
     for record in records:
-        for name in SAME:
-            if record[name] != first[name]:
-                raise ValueError(f"{name} is {record[name]!r}, and {first[name]!r} in another file")
-        if record[FULL_PRECISION]["columns"] != first[FULL_PRECISION]["columns"]:
-            raise ValueError("full precision does not answer alike in all files")
         for method, widths in record["cells"].items():
             for width, runs in widths.items():
                 known = cells.setdefault(method, {}).setdefault(width, {})
@@ -47,7 +48,7 @@ def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
         for method in METHODS
         if method in cells
     }
-    return {**first, "cells": ordered}
+    return {**records[0], "cells": ordered}
 
 
 def main() -> None:
