@@ -67,7 +67,7 @@ bench: $(READY) ## Slow tests and the figures in benchmarks/
 	$(BIN)/python benchmarks/equality/run.py
 	$(BIN)/python benchmarks/analysis/run.py
 
-parity: $(READY) ## The scorers beside the published ones (0.2 GB of packages in build/)
+parity: $(READY) ## The scorers beside the published ones (0.4 GB of packages in build/)
 	test -d build/parity || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 	    --target build/parity -r benchmarks/parity/requirements.txt
 	PYTHONPATH=build/parity $(BIN)/python -W ignore benchmarks/parity/run.py

@@ -44,7 +44,7 @@ def fast_products(model: nn.Module, positions: int) -> AbstractContextManager[No
 
 @cache
 def is_onednn_faster() -> bool:
-    """True on AVX-512 of others than Intel, where PyTorch has both libraries."""
+    """True on AMD's AVX-512, where PyTorch has both libraries."""
     backends: Any = torch.backends
     return (
         backends.mkl.is_available()
