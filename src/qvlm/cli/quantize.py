@@ -37,8 +37,8 @@ def quantize(
         str | None,
         typer.Option(
             help="w8a8, w6a6, w4a4, w4a8, w4a16; w4a4-small, the least memory; with fixed ranges "
-            "w6a6-static, w4a4-static; for servers w8a8-static, w8a8-dynamic, w4a16-symmetric; the paper's letter (paper-w6a6, "
-            "paper-w4a4); or a YAML file. [default: w4a4]"
+            "w6a6-static, w4a4-static; for servers w8a8-static, w8a8-dynamic, w4a16-symmetric; "
+            "the paper's letter (paper-w6a6, paper-w4a4); or a YAML file. [default: w4a4]"
         ),
     ] = None,
     calibration: Annotated[
