@@ -27,7 +27,9 @@ from sizes import computed_bytes, float_bytes
 
 from qvlm import machine
 from qvlm.data import Sample, choose, open_source, task_of
-from qvlm.evaluation import HuggingFaceGenerator, evaluate
+from qvlm.evaluation import HuggingFaceGenerator, evaluate, load_task
+from qvlm.evaluation.answers import read_answers
+from qvlm.evaluation.score import judge
 from qvlm.models import load_model
 
 LIBRARIES = ("llmcompressor", "compressed-tensors", "auto-round", "bitsandbytes")
@@ -112,15 +114,25 @@ def _size(case: Case, outcome: Outcome, name: str) -> dict[str, Any]:
 
 
 def _answers(request: Request, model: Any, processor: Any, asked: list[Sample]) -> dict[str, Any]:
-    """Accuracy by greedy generation, and perplexity on text where it is asked for."""
-    scores = evaluate(
-        HuggingFaceGenerator(model, processor),
-        asked,
-        task=task_of(request.source),
-        model_fingerprint=f"{request.model} {request.method} {request.width} {request.seed}",
-    )
+    """Accuracy by greedy generation, and perplexity on text where it is asked for.
+
+    `credits` has a 1 for every right answer and a 0 for every other, in order of the keys, so that
+    two cells can be compared question by question.
+    """
+    task = task_of(request.source)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "answers.jsonl"
+        scores = evaluate(
+            HuggingFaceGenerator(model, processor),
+            asked,
+            task=task,
+            answers=file,
+            model_fingerprint=f"{request.model} {request.method} {request.width} {request.seed}",
+        )
+        found = judge(asked, read_answers(file), load_task(task).load_scorer(None))
     figures: dict[str, Any] = {
         "columns": {name: column.accuracy for name, column in scores.columns.items()},
+        "credits": "".join(str(int(found[key] == 1)) for key in sorted(found)),
         "unparsed": scores.unparsed,
         "generation_seconds": scores.generation_seconds,
     }
