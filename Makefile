@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CPU := src/qvlm/runtime/kernels/cpu
 export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE ?= 1
 
@@ -27,9 +28,10 @@ lint: $(READY) ## Formatter, linter, type checker, import contracts
 	$(BIN)/lint-imports
 
 kernels: $(READY) ## Compile the CPU kernels again after a change to their C++
+	rm -f $(CPU)/_native*.so
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -e .
+	@ls $(CPU)/_native*.so >/dev/null 2>&1 || { echo "error: the kernels do not compile: $(BIN)/pip install -v --no-deps -e . says why" >&2; exit 2; }
 
-CPU := src/qvlm/runtime/kernels/cpu
 SANITIZED := -std=c++17 -O1 -g -fsanitize=address,undefined -ffp-contract=off
 AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
 asan: ## Every kernel path that runs here under AddressSanitizer

@@ -37,7 +37,7 @@ def test_all_widths(path, weight_bits, activation_bits, symmetric):
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), WIDTHS)
-@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 6, 7, 13])
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 6, 7, 13, 16, 17, 23])
 def test_decode_and_prefill_shapes(path, weight_bits, activation_bits, tokens):
     made = parameters(
         50, 96, weight_bits=weight_bits, activation_bits=activation_bits, group_size=16
@@ -51,7 +51,7 @@ def test_group_sizes(path, weight_bits, activation_bits, group_size):
     made = parameters(
         17, 384, weight_bits=weight_bits, activation_bits=activation_bits, group_size=group_size
     )
-    for tokens in (2, 8):
+    for tokens in (2, 8, 19):
         compare(path, made, inputs(tokens, 384))
 
 
@@ -62,7 +62,7 @@ def test_odd_shapes(path, weight_bits, activation_bits, out_features, in_feature
         out_features, in_features, weight_bits=weight_bits, activation_bits=activation_bits,
         bias=False,
     )  # fmt: skip
-    for tokens in (1, 11):
+    for tokens in (1, 11, 19):
         compare(path, made, inputs(tokens, in_features))
 
 
@@ -73,12 +73,13 @@ def test_channels_in_several_spans(path, weight_bits, activation_bits, group_siz
     made = parameters(
         20, width, weight_bits=weight_bits, activation_bits=activation_bits, group_size=group_size
     )
-    compare(path, made, inputs(8, width))
+    for tokens in (8, 19):
+        compare(path, made, inputs(tokens, width))
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), GROUPED_WIDTHS)
 @pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
-@pytest.mark.parametrize("tokens", [1, 3, 4, 7, 13])
+@pytest.mark.parametrize("tokens", [1, 3, 4, 7, 13, 16, 23])
 def test_a_grid_per_token_and_group(path, weight_bits, activation_bits, symmetric, tokens):
     for size, groups, rotate in (
         (32, 3, True), (16, 3, False), (128, 3, True), (6, 3, False), (1, 3, True), (64, 1, True),
@@ -102,7 +103,7 @@ def test_grids_per_group_in_several_spans(path, width):
             20, size * groups, weight_bits=width[0], activation_bits=width[1], group_size=size,
             granularity="per_group_rotated",
         )  # fmt: skip
-        for tokens in (1, 8):
+        for tokens in (1, 8, 19):
             same_bits(path, made, inputs(tokens, size * groups))
 
 
@@ -134,13 +135,13 @@ def test_accumulators_bit_for_bit(path, weight_bits, activation_bits, symmetric)
         21, size * groups, weight_bits=weight_bits, activation_bits=activation_bits,
         group_size=size, symmetric=symmetric, bias=False,
     )  # fmt: skip
-    x = inputs(7, size * groups)
+    x = inputs(19, size * groups)
     for group in range(groups):
         chosen = with_scale(made, torch.eye(groups)[group].expand(21, groups))
         expected = QuantizedLinear(chosen)
         actual = QuantizedLinear(chosen, kernel=path)
         expected.constant = actual.constant = None
-        for tokens in (x, x[:2]):
+        for tokens in (x, x[:7], x[:2]):
             assert torch.equal(actual(tokens), expected(tokens))
 
 
@@ -154,13 +155,13 @@ def test_nothing_saturates_at_the_extremes(path, weight_bits, activation_bits, s
     chosen = with_scale(made, torch.ones(16, 1))
     expected, actual = QuantizedLinear(chosen), QuantizedLinear(chosen, kernel=path)
     expected.constant = actual.constant = None
-    x = torch.full((7, 1536), 1e9)
-    assert torch.equal(actual(x), expected(x))
-    assert torch.equal(actual(x[:1]), expected(x[:1]))
+    x = torch.full((19, 1536), 1e9)
+    for tokens in (19, 7, 1):
+        assert torch.equal(actual(x[:tokens]), expected(x[:tokens]))
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), WIDTHS[:4])
-@pytest.mark.parametrize("tokens", [3, 8])
+@pytest.mark.parametrize("tokens", [3, 8, 19])
 def test_sums_that_cancel_agree_to_the_size_of_their_terms(
     path, weight_bits, activation_bits, tokens
 ):

@@ -32,7 +32,7 @@ inline bool exact(const Weights& w, const Inputs& in) {
 }
 
 inline bool takes(const Weights& w, const Inputs& in) {
-    return w.arithmetic == Arithmetic::bytes && in.tokens > Bytes::stream_tokens &&
+    return w.arithmetic == Arithmetic::bytes && in.tokens > 4 &&
            (in.grid != Grid::per_group || exact(w, in));
 }
 
@@ -143,7 +143,7 @@ void amx_multiply(const Weights& w, const Inputs& in, const Outputs& out, const 
     }
 }
 
-const Isa kIsa = {"amx", amx_tile, amx_round, amx_multiply};
+const Isa kIsa = {"amx", 1, amx_tile, amx_round, amx_multiply};
 
 // Linux hands the registers out to processes that ask.
 bool granted() {

@@ -117,7 +117,6 @@ struct IntegerSums : SumsInMemory {
 struct Bytes : IntegerSums {
     static constexpr int steps = 1;
     static constexpr bool narrow = true;
-    static constexpr int stream_tokens = 4;
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const __m256i q = _mm256_set1_epi32(static_cast<int>(*word));
         return in_registers(Acc{_mm256_add_epi16(acc.low, _mm256_maddubs_epi16(q, v.low)),
@@ -155,7 +154,6 @@ struct Bytes : IntegerSums {
 struct Words : IntegerSums {
     static constexpr int steps = 2;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const __m256i q = _mm256_set1_epi32(static_cast<int>(*word));
         return in_registers(Acc{_mm256_add_epi32(acc.low, _mm256_madd_epi16(q, v.low)),
@@ -190,7 +188,6 @@ struct Reals : SumsInMemory {
     static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     using Operand = Vector;
     using Acc = Vector;
     using Sum = Vector;
@@ -304,10 +301,11 @@ struct Lanes {
     }
 };
 
+constexpr int kStream = 4, kTile = 6, kPanelsEach = 1;
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"avx2", tile_of, round_tile, multiply};
+const Isa kIsa = {"avx2", kPanelsEach, tile_of, round_tile, multiply};
 
 }  // namespace
 

@@ -13,7 +13,7 @@ namespace {
 
 #include "avx512.inl"
 
-const Isa kIsa = {"avx512", tile_of, round_tile, multiply};
+const Isa kIsa = {"avx512", kPanelsEach, tile_of, round_tile, multiply};
 
 }  // namespace
 

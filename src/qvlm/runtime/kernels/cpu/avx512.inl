@@ -43,6 +43,11 @@ inline __m512i zeros_of(const uint8_t* zeros, int middle) {
     return zeros ? _mm512_cvtepu8_epi32(load128(zeros)) : _mm512_set1_epi32(middle);
 }
 
+// A token's word in all lanes.
+inline __m512i all(const uint32_t* word) {
+    return _mm512_set1_epi32(static_cast<int>(*word));
+}
+
 // Sums over groups stay in registers: through memory, each group would wait for the one before.
 struct RealSums {
     using Real = Vector;
@@ -75,9 +80,9 @@ struct IntegerSums : RealSums {
 struct Bytes : IntegerSums {
     static constexpr int steps = 1;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     static Acc mac(Acc acc, Operand v, const uint32_t* word) {
-        return _mm512_dpbusd_epi32(acc, _mm512_set1_epi32(static_cast<int>(*word)), v);
+        asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(all(word)), "v"(v));
+        return acc;
     }
     template <int bits>
     struct Stream {
@@ -98,9 +103,9 @@ struct Bytes : IntegerSums {
 struct Words : IntegerSums {
     static constexpr int steps = 2;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     static Acc mac(Acc acc, Operand v, const uint32_t* word) {
-        return _mm512_dpwssd_epi32(acc, _mm512_set1_epi32(static_cast<int>(*word)), v);
+        asm("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(all(word)), "v"(v));
+        return acc;
     }
     template <int bits>
     struct Stream {
@@ -125,15 +130,14 @@ struct Reals : RealSums {
     static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     using Operand = Vector;
     using Acc = Vector;
     using Sum = Vector;
     static Operand load_operand(const uint8_t* at) { return _mm512_loadu_ps(at); }
     static void store_operand(uint8_t* at, Operand v) { _mm512_storeu_ps(at, v); }
     static Acc mac(Acc acc, Operand v, const uint32_t* word) {
-        const Vector x = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(*word)));
-        return _mm512_fmadd_ps(x, v, acc);
+        asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(all(word)), "v"(v));
+        return acc;
     }
     static Sum sum(Acc acc) { return acc; }
     static Sum add(Sum a, Sum b) { return _mm512_add_ps(a, b); }
@@ -194,5 +198,6 @@ struct Lanes {
     }
 };
 
+constexpr int kStream = 16, kTile = 6, kPanelsEach = 2;
 #include "multiply.inl"
 #include "round.inl"

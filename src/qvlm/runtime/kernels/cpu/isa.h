@@ -24,9 +24,9 @@ struct Task {
 constexpr int64_t kSpanBytes = 32 * 1024;
 
 // A group is not cut where there are several, so one larger than a span needs more. No path unpacks a
-// level to more than 4 bytes; AMX unpacks two panels of bytes, whole, and up to 16 blocks of zeros.
+// level to more than 4 bytes, of two panels at most; AMX adds up to 16 blocks of zeros.
 inline int64_t buffer_bytes(const Weights& w) {
-    const int64_t group = (w.group_blocks() + 16) * kLevels * 4;
+    const int64_t group = (w.group_blocks() + 16) * kLevels * 4 * 2;
     return group < kSpanBytes ? kSpanBytes : group;
 }
 
@@ -37,6 +37,7 @@ struct TileShape {
 
 struct Isa {
     const char* name;
+    int panels;                       // that a pass serves at a time
     TileShape (*tile)(const Weights&, const Inputs&);
     // Rounds the tokens of one tile into words[steps][tokens of the tile]; grids[token], or
     // grids[token][group]. `row` has room for the words of one token and, where groups have

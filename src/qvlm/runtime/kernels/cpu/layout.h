@@ -21,7 +21,7 @@ namespace qvlm {
 constexpr int kPanel = 16;
 constexpr int kBlock = 4;
 constexpr int kLevels = kPanel * kBlock;
-constexpr int kTile = 6;  // tokens that one pass over a panel serves
+
 
 enum class Arithmetic : int { bytes = 0, words = 1, reals = 2 };
 

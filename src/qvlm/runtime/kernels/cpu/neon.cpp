@@ -121,7 +121,6 @@ struct IntegersOf : IntegerSums {
 struct Bytes : IntegersOf<int8x16_t> {
     static constexpr int steps = 1;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const int8x16_t low = vreinterpretq_s8_u32(vdupq_n_u32(*word & 0x7f7f7f7fu));
         for (int i = 0; i < 4; ++i) acc.at[i] = vdotq_s32(acc.at[i], v.at[i], low);
@@ -164,7 +163,6 @@ struct Bytes : IntegersOf<int8x16_t> {
 struct Words : IntegersOf<int16x8_t> {
     static constexpr int steps = 2;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     static Acc mac(Acc acc, const Operand& v, const uint32_t* word) {
         const int16x8_t q = vreinterpretq_s16_u32(vdupq_n_u32(*word));
         for (int i = 0; i < 4; ++i) {
@@ -208,7 +206,6 @@ struct Reals : SumsInMemory {
     static constexpr bool integer = false;
     static constexpr int steps = 4;
     static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 4;
     using Operand = Vector;
     using Acc = Vector;
     using Sum = Vector;
@@ -263,10 +260,11 @@ struct Reals : SumsInMemory {
 
 using Lanes = Scalar;
 
+constexpr int kStream = 4, kTile = 6, kPanelsEach = 1;
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"neon", tile_of, round_tile, multiply};
+const Isa kIsa = {"neon", kPanelsEach, tile_of, round_tile, multiply};
 
 }  // namespace
 

@@ -49,8 +49,7 @@ template <class Value, class Total, int last>
 struct Plain : SumsInMemory {
     static constexpr int steps = kBlock / last;
     static constexpr bool integer = last > 1;
-    static constexpr bool narrow = false;
-    static constexpr int stream_tokens = 0;  // always by way of the buffer: less code to compile
+    static constexpr bool narrow = false;  // always by way of the buffer: less code to compile
     struct Operand {
         Total at[kPanel * last];
     };
@@ -122,10 +121,12 @@ using Reals = Plain<float, float, 1>;
 
 using Lanes = Scalar;
 
+// Always by way of the buffer: less code to compile.
+constexpr int kStream = 0, kTile = 6, kPanelsEach = 1;
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"portable", tile_of, round_tile, multiply};
+const Isa kIsa = {"portable", kPanelsEach, tile_of, round_tile, multiply};
 
 }  // namespace
 

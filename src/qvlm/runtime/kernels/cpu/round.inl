@@ -99,7 +99,7 @@ void round_tile(const Weights& w, const Inputs& in, int64_t tile, uint32_t* word
     const int64_t steps = w.blocks() * steps_per_block(w.arithmetic);
     const int64_t each = in.grid == Grid::per_group ? w.groups() : 1;
     for (int r = 0; r < rows; ++r) {
-        const int64_t token = tile * kTile + r;
+        const int64_t token = tile * tile_tokens(in) + r;
         round_token(w, in, token, row, grids + token * each, reinterpret_cast<float*>(row + steps),
                     false);
         for (int64_t step = 0; step < steps; ++step) words[step * rows + r] = row[step];
