@@ -1,10 +1,11 @@
 """Speed and memory of whole models: full precision against W4A4 and W8A8, simulated and integer.
 
     python benchmarks/end_to_end/run.py [llava-0.5b llava-1.3b] [--new-tokens 32] \
-        [--repeat 3] [--forms float32 integer]
+        [--repeat 3] [--forms float32 integer] [--folder FOLDER]
 
 Writes results/NAME/ (speed.json, speed.md, plots). Weights are random and rounded to nearest on 4
-calibration samples: what is measured is time and memory, and these do not depend on them.
+calibration samples: what is measured is time and memory, and these do not depend on them. Models
+stay in FOLDER, where it is given, and are taken from there.
 """
 
 from __future__ import annotations
@@ -35,15 +36,18 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=FORMS)
+    parser.add_argument("--folder", type=Path)
     args = parser.parse_intermixed_args()
     for name in args.shapes:
         with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            model = write_model(name, root / name)
-            runs = []
-            for width in args.widths:
-                runs.append(root / f"{name}-{width}")
-                qvlm.quantize(model, width, "picoscience", runs[-1], overrides=QUICK)
+            root = args.folder or Path(folder)
+            model = root / name
+            if not model.is_dir():
+                write_model(name, model)
+            runs = [root / f"{name}-{width}" for width in args.widths]
+            for run, width in zip(runs, args.widths, strict=True):
+                if not run.is_dir():
+                    qvlm.quantize(model, width, "picoscience", run, overrides=QUICK)
             report = qvlm.bench(
                 [model, *runs],
                 HERE / "results" / name,
