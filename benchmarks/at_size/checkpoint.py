@@ -23,14 +23,18 @@ ALL_SHAPES = {
     "llava-7b": Shape(4096, 11008, 32, 32, 1024, 24, 16, 336),
     # The same widths, few layers: what a layer of 7B needs, in minutes.
     "llava-7b-4-layers": Shape(4096, 11008, 4, 32, 1024, 4, 16, 336),
+    # Mixtral 8x7B's widths, few layers: the experts of one are 2.8 GB.
+    "llava-mixtral-2-layers": Shape(4096, 14336, 2, 32, 1024, 4, 16, 336, experts=8),
 }
 OUTLIERS = 8
 """Channels per norm."""
 SCALE = 2.0**4
 READ_BY = {
-    "input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "post_attention_layernorm": ("mlp.gate_proj", "mlp.up_proj"),
-}
+    "input_layernorm": ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+    "post_attention_layernorm": (
+        "gate_proj.weight", "up_proj.weight", "w1.weight", "w3.weight", "mlp.gate.weight",
+    ),
+}  # fmt: skip
 HEADROOM = 1.1
 
 
@@ -73,6 +77,20 @@ def _parts(model: torch.nn.Module) -> Iterator[dict[str, torch.Size]]:
     yield from parts.values()
 
 
+def _as_on_hub(name: str, values: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A weight as published checkpoints name it: of Mixtral's experts one by one."""
+    mlp, _, leaf = name.rpartition(".experts.")
+    if not mlp:
+        return {name: values}
+    experts = f"{mlp.removesuffix('mlp')}block_sparse_moe.experts"
+    parts = ("w1", "w3") if leaf == "gate_up_proj" else ("w2",)
+    return {
+        f"{experts}.{index}.{part}.weight": piece.clone()
+        for index, expert in enumerate(values)
+        for part, piece in zip(parts, expert.chunk(len(parts)), strict=True)
+    }
+
+
 def _random(shapes: dict[str, torch.Size], seed: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
@@ -83,12 +101,13 @@ def _random(shapes: dict[str, torch.Size], seed: int) -> dict[str, torch.Tensor]
             tensors[name] = torch.zeros(shape, dtype=torch.bfloat16)
         else:
             values = torch.empty(shape, dtype=torch.bfloat16)
-            tensors[name] = values.normal_(0, 0.02, generator=generator)
+            tensors |= _as_on_hub(name, values.normal_(0, 0.02, generator=generator))
     for norm, readers in READ_BY.items():
         for name in [name for name in tensors if name.endswith(f"{norm}.weight")]:
             layer = name.removesuffix(f"{norm}.weight")
             channels = torch.randperm(len(tensors[name]), generator=generator)[:OUTLIERS]
             tensors[name][channels] *= SCALE
-            for reader in readers:
-                tensors[f"{layer}{reader}.weight"][:, channels] /= SCALE
+            for reader in tensors:
+                if reader.startswith(layer) and reader.endswith(readers):
+                    tensors[reader][:, channels] /= SCALE
     return tensors

@@ -13,6 +13,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    MixtralConfig,
 )
 
 from qvlm.models.load import read_processor
@@ -27,6 +28,7 @@ class Shape:
         hidden, intermediate, layers, heads: of the language model.
         vision_hidden, vision_layers, vision_heads: of the vision tower.
         image_size: pixels a side; patches are 14 x 14, so 336 gives 576 image tokens.
+        experts: of every layer of the language model, then Mixtral's; two for each token.
     """
 
     hidden: int
@@ -37,6 +39,7 @@ class Shape:
     vision_layers: int
     vision_heads: int
     image_size: int
+    experts: int = 0
 
 
 SHAPES = {
@@ -67,20 +70,27 @@ def config_of(shape: Shape) -> LlavaConfig:
             image_size=shape.image_size,
             patch_size=14,
         ),
-        text_config=LlamaConfig(
-            vocab_size=32064,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.intermediate,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.heads,
-            max_position_embeddings=4096,
-        ),
+        text_config=_language(shape),
         image_token_index=processor_of(shape).image_token_id,
         image_seq_length=(shape.image_size // 14) ** 2,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
+
+
+def _language(shape: Shape) -> LlamaConfig | MixtralConfig:
+    widths = {
+        "vocab_size": 32064,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "max_position_embeddings": 4096,
+    }
+    if shape.experts:
+        return MixtralConfig(**widths, num_local_experts=shape.experts, num_experts_per_tok=2)
+    return LlamaConfig(**widths)
 
 
 def processor_of(shape: Shape) -> LlavaProcessor:

@@ -9,6 +9,7 @@ import pytest
 import qvlm
 from qvlm import machine
 from qvlm.errors import RecipeError
+from qvlm.models import experts
 from tiny.families import FAMILIES
 from tiny.llava import save_llava
 
@@ -41,6 +42,24 @@ def test_the_same_bytes(
     for file in FILES:
         whole, streamed = ((tmp_path / run / file).read_bytes() for run in ("whole", "streamed"))
         assert whole == streamed, file
+
+
+@pytest.mark.parametrize("recipe", ["w4a4", "w4a4-static", "w8a8-dynamic"])
+@pytest.mark.parametrize("variant", ["llava-mixtral", "moe_llava-phi"])
+def test_the_same_bytes_where_experts_come_one_at_a_time(
+    tmp_path: Path,
+    questions: Path,
+    variant: str,
+    recipe: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = save_llava(tmp_path / "model", *FAMILIES[variant]())
+    data = f"scienceqa:{questions}"
+    qvlm.quantize(model, recipe, data, tmp_path / "whole", overrides=SMALL)
+    monkeypatch.setattr(experts, "AT_ONCE", 0)
+    qvlm.quantize(model, recipe, data, tmp_path / "one", overrides=SMALL, memory=AMPLE)
+    for file in FILES:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 def test_a_streamed_run_is_resumed_streamed(

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from qvlm.errors import ModelError, WeightsError
-from qvlm.models import load_model
+from qvlm.models import experts, load_model
+from qvlm.models.experts import LinearExperts
 from qvlm.models.residency import resident, stored
 from tiny.families import FAMILIES
 from tiny.llava import save_llava, tiny_llava
@@ -116,3 +117,33 @@ def test_an_index_must_not_lead_elsewhere(model_copy: Path) -> None:
     (model_copy / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ModelError, match="no file beside it"):
         load_model(model_copy, streamed=True)
+
+
+ONE_BY_ONE = [name for name in FAMILIES if name.endswith(("_moe", "mixtral", "olmoe"))]
+
+
+@pytest.mark.parametrize("variant", [*ONE_BY_ONE, "moe_llava-stablelm", "moe_llava-phi"])
+@torch.no_grad()
+def test_experts_are_read_one_at_a_time(
+    tmp_path: Path, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_llava(tmp_path, *FAMILIES[variant]())
+    together = load_model(model, streamed=True).model
+    monkeypatch.setattr(experts, "AT_ONCE", 0)
+    streamed = alike(model)
+    ids = torch.arange(5, 25).unsqueeze(0)
+    mixtures = [m for m in streamed.modules() if isinstance(m, LinearExperts)]
+    most = 0
+
+    def count(*_: object) -> None:
+        nonlocal most
+        for mixture in mixtures:
+            held = [e for e in mixture.children() if not any(p.is_meta for p in e.parameters())]
+            most = max(most, len(held))
+
+    for mixture in mixtures:
+        for expert in mixture.children():
+            next(expert.children()).register_forward_hook(count)
+    assert torch.equal(together(input_ids=ids).logits, streamed(input_ids=ids).logits)
+    assert most == 1
+    assert all(p.is_meta for m in mixtures for p in m.parameters())

@@ -74,6 +74,18 @@ class LazyTensors(Mapping[str, torch.Tensor]):
             whole[start:stop] = part[start:stop]
         return whole
 
+    def row(self, name: str, index: int) -> torch.Tensor:
+        """A tensor's [index : index + 1], without reading the others.
+
+        Raises:
+            ArtefactError: the file is damaged.
+        """
+        try:
+            part: torch.Tensor = self._file.get_slice(name)[index : index + 1]
+        except (SafetensorError, OSError) as error:
+            raise ArtefactError(f"'{self._path}' is damaged: {error}") from error
+        return part.clone()
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -11,6 +11,8 @@ from torch import nn
 from qvlm.models.replay import replace_module
 
 FIRST, LAST = "gate_up_proj", "down_proj"
+AT_ONCE = 2 << 30
+"""Weights of a layer's experts that come into memory together, where layers are on disk; bytes."""
 
 
 def split_experts(model: nn.Module) -> None:
@@ -26,6 +28,18 @@ def split_experts(model: nn.Module) -> None:
 def fused_experts(model: nn.Module) -> tuple[str, ...]:
     """Paths of the modules whose experts are fused tensors; none after `split_experts`."""
     return tuple(path for path, module in model.named_modules() if _is_fused(module))
+
+
+def experts_one_by_one(layer: nn.Module) -> tuple[str, ...]:
+    """Paths, below a layer, of the experts that are read one at a time where layers are on disk.
+
+    None of them where all together take no more than `AT_ONCE`: reading them once is faster.
+    """
+    mixtures = [(path, part) for path, part in layer.named_modules() if _is_split(part)]
+    weights = (p for _, part in mixtures for p in part.parameters())
+    if sum(p.numel() * p.element_size() for p in weights) <= AT_ONCE:
+        return ()
+    return tuple(f"{path}.{index}" for path, part in mixtures for index, _ in part.named_children())
 
 
 def rows_of_expert(model: nn.Module, linear: str) -> torch.Tensor:
@@ -91,6 +105,10 @@ def _from_fused(fused: Any) -> LinearExperts:
 def _is_fused(module: nn.Module) -> bool:
     parts = (getattr(module, FIRST, None), getattr(module, LAST, None))
     return all(isinstance(part, nn.Parameter) and part.ndim == 3 for part in parts)
+
+
+def _is_split(module: nn.Module) -> bool:
+    return isinstance(module, LinearExperts)
 
 
 def _linear(weight: torch.Tensor) -> nn.Linear:

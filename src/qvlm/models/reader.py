@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import nn
 from qvlm.artefacts.lazy import LazyTensors, read_ahead
 from qvlm.errors import ArtefactError, ModelError
 
+_EXPERT = re.compile(r"(.+)\.(\d+)\.(\w+)\.weight")
+_NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -41,7 +44,7 @@ class CheckpointReader:
         self._mapping = get_model_conversion_mapping(skeleton)
         renamings = [entry for entry in self._mapping if isinstance(entry, WeightRenaming)]
         converters = [entry for entry in self._mapping if isinstance(entry, WeightConverter)]
-        expected = skeleton.state_dict()
+        self._expected = expected = skeleton.state_dict()
         prefix = skeleton.base_model_prefix
         self._target: dict[str, str] = {}
         self._file_of = dict(_files_of(directory))
@@ -80,15 +83,50 @@ class CheckpointReader:
             key for key, target in self._target.items() if not target.startswith(below)
         )
 
+    def target_of(self, name: str) -> str:
+        """Name of a parameter in the files' model: that of all experts for one expert's weight."""
+        expert = _EXPERT.fullmatch(name)
+        together = f"{expert[1]}.{expert[3]}" if expert else name
+        return together if together in self._expected else name
+
     def read_named(self, name: str) -> torch.Tensor:
-        """Returns one parameter, or the part of the file's tensors that becomes it."""
-        found = self.read_keys(key for key, target in self._target.items() if target == name)
+        """Returns one parameter, or the part of the files' tensors that becomes it.
+
+        Raises:
+            ModelError: the files lack it, or it does not fit the model.
+        """
+        target, expert = self.target_of(name), _EXPERT.fullmatch(name)
+        keys = [key for key, found in self._target.items() if found == target]
+        if expert and target != name:
+            return self._read_expert(target, int(expert[2]), keys)
+        found = self.read_keys(keys)
         if name not in found:  # one tensor of the file becomes several, named after the first
             found = self.read(name.rpartition(".")[0].rpartition(".")[0])
         return found[name]
 
-    def read_keys(self, keys: Iterator[str]) -> dict[str, torch.Tensor]:
-        """Returns what some tensors of the files become.
+    def _read_expert(self, name: str, expert: int, keys: Sequence[str]) -> torch.Tensor:
+        """One expert's [out, in] of a parameter [experts, out, in], and nothing of the others.
+
+        The files hold all of them in one tensor, or every one in tensors of its own.
+        """
+        row = expert if len(keys) == 1 else None
+        if row is None:
+            keys = [key for key in keys if _NUMBERS.findall(key)[-1] == str(expert)]
+        if not keys:
+            raise ModelError(f"the model's files lack '{name}' of expert {expert}")
+        path, _, leaf = name.rpartition(".")
+        module = self._skeleton.get_submodule(path)
+        whole = module._parameters[leaf]
+        # A model of this expert alone, while it is read.
+        alone = torch.empty((1, *whole.shape[1:]), dtype=whole.dtype, device="meta")
+        module._parameters[leaf] = nn.Parameter(alone, requires_grad=False)
+        try:
+            return self.read_keys(keys, row)[name][0]
+        finally:
+            module._parameters[leaf] = whole
+
+    def read_keys(self, keys: Iterable[str], row: int | None = None) -> dict[str, torch.Tensor]:
+        """Returns what some tensors of the files, or one row of each, become.
 
         Raises:
             ModelError: they do not fit the model.
@@ -96,7 +134,7 @@ class CheckpointReader:
         from transformers.core_model_loading import convert_and_load_state_dict_in_model as convert
         from transformers.modeling_utils import LoadStateDictConfig
 
-        wanted = {key: _Deferred(self._file_of[key], key) for key in keys}
+        wanted = {key: _Deferred(self._file_of[key], key, row) for key in keys}
         if not wanted:
             return {}
         dtype = self._skeleton.dtype
@@ -134,11 +172,14 @@ def first_dtype(directory: Path) -> torch.dtype:
 class _Deferred:
     """A tensor of a file, which Transformers reads by slicing it."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        self._path, self._key = path, key
+    def __init__(self, path: Path, key: str, row: int | None) -> None:
+        self._path, self._key, self._row = path, key, row
 
     def __getitem__(self, index: Any) -> torch.Tensor:
-        return LazyTensors(self._path)[self._key][index]
+        tensors = LazyTensors(self._path)
+        if self._row is None:
+            return tensors[self._key][index]
+        return tensors.row(self._key, self._row)[index]
 
 
 def _files_of(directory: Path) -> Iterator[tuple[str, Path]]:

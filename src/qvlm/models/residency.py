@@ -11,6 +11,7 @@ from torch import nn
 
 Action = Callable[[], None]
 _ATTRIBUTE = "qvlm_resident"
+_WAITING = "qvlm_waiting"
 
 
 class Holdable(Protocol):
@@ -49,14 +50,38 @@ def stored(model: nn.Module, name: str) -> torch.Tensor:
     """Returns a tensor of the model's state dictionary, read if it is not in memory."""
     path, _, leaf = name.rpartition(".")
     tensor: torch.Tensor = getattr(model.get_submodule(path), leaf)
-    if not tensor.is_meta:
-        return tensor.detach()
+    return on_disk(model, name) if tensor.is_meta else tensor.detach()
+
+
+def on_disk(model: nn.Module, name: str) -> torch.Tensor:
+    """Returns a tensor of a layer's state dictionary as the model's files have it."""
+    path, _, leaf = name.rpartition(".")
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         weights = holdable(model, ".".join(parts[:length]))
         if weights is not None:
             return weights.read(".".join([*parts[length:], leaf]))
     raise RuntimeError(f"'{name}' is nowhere to be read from")
+
+
+class Refillable(Protocol):
+    """A linear whose weight is there between `fill` and `empty` only."""
+
+    def fill(self) -> None:
+        """Makes the weight."""
+
+    def empty(self) -> None:
+        """Lets go of it."""
+
+
+def let_wait(expert: nn.Module) -> None:
+    """Marks an expert whose weights are in memory only while it computes."""
+    object.__setattr__(expert, _WAITING, True)
+
+
+def waits(model: nn.Module, linear: str) -> bool:
+    """True for a linear of such an expert, by its path: it is replaced by a `Refillable` one."""
+    return getattr(model.get_submodule(linear.rpartition(".")[0]), _WAITING, False)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
@@ -14,10 +13,11 @@ from torch import nn
 from qvlm.errors import ModelError, WeightsError
 from qvlm.machine import give_freed_memory_back
 from qvlm.models.adapter import Adapter
-from qvlm.models.experts import LinearExperts, split_experts
+from qvlm.models.experts import LinearExperts, experts_one_by_one, split_experts
 from qvlm.models.place import CPU
 from qvlm.models.reader import CheckpointReader
 from qvlm.models.residency import Action, make_holdable
+from qvlm.models.streamed_experts import linears_of, read_while_computing
 
 
 def stream_model(
@@ -52,10 +52,14 @@ def stream_model(
         _put(model, name, tensor.to(device))
     names = set(found)
     buffers = {name for name, _ in skeleton.named_buffers()}
+    apart = {path: _apart(model, path) for path in units}
     for path in units:
-        weights = reader.read(path)
+        for name in apart[path]:
+            _check({name: reader.read_named(name)})
+        alone = {reader.target_of(name) for name in apart[path]}
+        weights = reader.read(path, alone)
         _check(weights)
-        names |= set(weights)
+        names |= set(weights) | alone
         for name in buffers & set(weights):
             _put(model, name, weights[name].to(device))
     model.tie_weights()
@@ -67,12 +71,9 @@ def stream_model(
         )
     following = None
     for path in reversed(units):
-        following = _Unit(model.get_submodule(path), path, reader, following, device)
+        following = _Unit(model.get_submodule(path), path, reader, following, device, apart[path])
         following.attach()
     return cast(nn.Module, model.eval())
-
-
-_EXPERT = re.compile(r"(.+)\.(\d+)\.(\w+)\.weight")
 
 
 class _Unit:
@@ -85,17 +86,20 @@ class _Unit:
         reader: CheckpointReader,
         following: _Unit | None,
         device: torch.device,
+        apart: Collection[str],
     ) -> None:
+        """Of a layer, whose weights named in `apart` come when they compute."""
         self._module, self._path, self._reader = module, path, reader
         self._following, self._device = following, device
         self._holders = 0
         self._loaded: list[tuple[nn.Module, str]] = []
-        self._covered: Collection[str] = ()
+        self._apart = {reader.target_of(name) for name in apart}
+        self._covered: Collection[str] = self._apart
         self._fill: Action = _nothing
         self._empty: Action = _nothing
 
     def attach(self) -> None:
-        """Lets the layer's forward hold its weights."""
+        """Lets the layer's forward hold its weights, and experts that come alone theirs."""
         original = self._module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -107,6 +111,8 @@ class _Unit:
 
         self._module.forward = forward
         make_holdable(self._module, self)
+        for path in experts_one_by_one(self._module):
+            read_while_computing(self._module.get_submodule(path), path, self.read)
 
     def hold(self) -> None:
         """Reads the weights, unless somebody holds them already."""
@@ -139,20 +145,25 @@ class _Unit:
 
     def park(self, covered: Collection[str], fill: Action, empty: Action) -> None:
         """Leaves some parameters to others from now on."""
-        self._covered, self._fill, self._empty = covered, fill, empty
+        self._covered, self._fill, self._empty = self._apart | set(covered), fill, empty
 
     def read(self, name: str) -> torch.Tensor:
         """One parameter of the layer, by its name in the layer."""
-        full, index = f"{self._path}.{name}", None
-        expert = _EXPERT.fullmatch(name)
-        if expert and isinstance(self._module.get_submodule(expert[1]), LinearExperts):
-            full, index = f"{self._path}.{expert[1]}.{expert[3]}", int(expert[2])
-        found = self._reader.read_named(full)
-        return (found if index is None else found[index]).to(self._device)
+        return self._reader.read_named(f"{self._path}.{name}").to(self._device)
 
 
 def _nothing() -> None:
     """Nothing is left to others yet."""
+
+
+def _apart(model: nn.Module, path: str) -> list[str]:
+    """Names of a layer's weights that are read one expert at a time."""
+    layer = model.get_submodule(path)
+    return [
+        f"{path}.{expert}.{name}.weight"
+        for expert in experts_one_by_one(layer)
+        for name in linears_of(layer.get_submodule(expert))
+    ]
 
 
 def _is_unit(model: Any, path: str, tied: Collection[str]) -> bool:

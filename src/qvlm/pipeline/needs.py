@@ -16,6 +16,7 @@ from qvlm.artefacts.calibration import IMAGE, Batch
 from qvlm.artefacts.layout import TOKEN_TOWERS
 from qvlm.errors import ModelError
 from qvlm.models.describe import group_size_of
+from qvlm.models.experts import experts_one_by_one
 from qvlm.numerics.hessian import factorization_bytes
 from qvlm.numerics.rounding import WEIGHTS_AT_ONCE
 from qvlm.schemes import Recipe
@@ -25,6 +26,8 @@ _STACKED_COPIES = 2
 """Float32 matrices of a site's weights that are held while it is rounded."""
 _WORKING_COPIES = 7
 """The same of the rows that are rounded at a time."""
+_LEVEL_BYTES = 1.7
+"""Of a weight as a level with its share of scale and zero point, and once more as it is packed."""
 _ACTIVATION_COPIES = 8
 """Float32 tensors of the widest input that a layer and its statistics hold at a time."""
 
@@ -168,20 +171,16 @@ def _outside_layers(work: Work) -> int:
 
 def _layer_needs(work: Work, tower: Tower, layer: int, streamed: bool) -> int:
     sites = work.model_map.sites_of(tower.name, layer)
-    held = work.layer_bytes(tower.layers[layer]) if streamed else 0
+    held = _held(work, tower.layers[layer], sites) if streamed else 0
     if not sites:
         return held
-    simulated = 4 * work.weights(sites) if streamed else 0
     batch = max(work.positions(tower), default=0)
     widest = max(site.channels for site in sites)
     activations = 4 * _ACTIVATION_COPIES * batch * widest
     scheme = work.recipe.tower_scheme(tower.name)
     if scheme is None or scheme.weights.rounding == "nearest":
         return (
-            held
-            + activations
-            + simulated
-            + 4 * _WORKING_COPIES * max(work.weights((site,)) for site in sites)
+            held + activations + 4 * _WORKING_COPIES * max(work.weights((site,)) for site in sites)
         )
     looks = looks_of(sites, work.recipe.rounding.passes)
     hessians = max(moment_bytes(look) for look in looks)
@@ -192,7 +191,22 @@ def _layer_needs(work: Work, tower: Tower, layer: int, streamed: bool) -> int:
         )
         for site in sites
     )
-    return held + simulated + hessians + max(activations, *steps)
+    return held + hessians + max(activations, *steps)
+
+
+def _held(work: Work, path: str, sites: Sequence[Site]) -> int:
+    """Bytes of a layer read from the disk, with the simulated linears that take its place."""
+    whole, weights = work.layer_bytes(path), work.weights(sites)
+    layer = work.model.get_submodule(path)
+    alone = experts_one_by_one(layer)
+    if not alone:
+        return whole + 4 * weights
+    # Of the others the levels are kept, and at the end packed, too.
+    of_experts = work.weights([site for site in sites if site.expert is not None])
+    size = max(parameter_bytes(layer.get_submodule(expert)) for expert in alone)
+    one = size + 4 * of_experts // len(alone)
+    rest = whole - size * len(alone) + 4 * (weights - of_experts)
+    return rest + one + int(_LEVEL_BYTES * of_experts)
 
 
 def _rounding_needs(weights: int) -> int:

@@ -16,22 +16,45 @@ class SimulatedLinear(nn.Module):
     """Computes y = (q - z) V^T + b with V the dequantized weight.
 
     Equal to the integer runtime up to the rounding of the float sums (1e-5 relative).
+
+    Attributes:
+        weight: V, [out, in] float32; without memory where it waits to be filled.
+        bias: [out] float32 or None.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
 
-    def __init__(self, parameters: LinearParameters) -> None:
+    def __init__(self, parameters: LinearParameters, *, waits: bool = False) -> None:
+        """Takes over parameters.
+
+        Args:
+            parameters: of the linear.
+            waits: keeps the levels, a byte per weight, and V only between `fill` and `empty`.
+        """
         super().__init__()
+        self._levels = parameters.weight if waits else None
         self.activations = parameters.activations
         self.grid = parameters.grid
         self.group_size = parameters.weight.group_size
-        self.register_buffer("weight", parameters.weight.dequantized(), persistent=False)
+        shape = parameters.weight.levels.shape
+        weight = torch.empty(shape, device="meta") if waits else parameters.weight.dequantized()
+        self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("bias", parameters.bias, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] -> [..., out], in the dtype of x."""
         return folded_matmul(self.multiplied(x), self.weight, self.bias).to(x.dtype)
+
+    def fill(self) -> None:
+        """Makes the weight of a linear that waits."""
+        if self._levels is not None:
+            self.weight = self._levels.dequantized()
+
+    def empty(self) -> None:
+        """Lets go of it again."""
+        if self._levels is not None:
+            self.weight = self.weight.to("meta")
 
     def multiplied(self, x: torch.Tensor) -> torch.Tensor:
         """Returns what V multiplies, of the shape of x, in float32.

@@ -13,6 +13,7 @@ from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models.describe import group_size_of
 from qvlm.models.place import device_of
 from qvlm.models.replay import replace_module
+from qvlm.models.residency import on_disk, waits
 from qvlm.numerics.affine import AffineGrid, grid_from_range
 from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime import LinearParameters, SimulatedLinear, quantize_linear
@@ -64,7 +65,7 @@ class Installer:
         grid = self.grid(site, index)
         group_size = self.group_size(site)
         return {
-            path: quantize_linear(self._linears[path], self.scheme(site), group_size, grid)
+            path: quantize_linear(self._original(path), self.scheme(site), group_size, grid)
             for path in site.linears
         }
 
@@ -83,7 +84,7 @@ class Installer:
     def multipliers(self, site: Site, index: int | None) -> dict[str, torch.Tensor]:
         """Path -> the matrix [out, in] float32 that is quantized at a percentile index."""
         grid, scheme, size = self.grid(site, index), self.scheme(site), self.group_size(site)
-        return {path: multiplier(self._linears[path], grid, scheme, size) for path in site.linears}
+        return {path: multiplier(self._original(path), grid, scheme, size) for path in site.linears}
 
     @torch.no_grad()
     def install_rounded(
@@ -147,4 +148,15 @@ class Installer:
 
     def _put(self, parameters: Mapping[str, LinearParameters]) -> None:
         for path, linear in parameters.items():
-            replace_module(self.model, path, SimulatedLinear(linear))
+            simulated = SimulatedLinear(linear, waits=waits(self.model, path))
+            replace_module(self.model, path, simulated)
+
+    def _original(self, path: str) -> nn.Linear:
+        """A full-precision linear; its weight is read where it is on disk."""
+        linear = self._linears[path]
+        if not linear.weight.is_meta:
+            return linear
+        found = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+        weight = on_disk(self.model, f"{path}.weight").to(self.device)
+        found.weight, found.bias = nn.Parameter(weight, requires_grad=False), linear.bias
+        return found

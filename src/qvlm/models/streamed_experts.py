@@ -1,0 +1,64 @@
+"""Experts of a layer on disk that come into memory one at a time, while they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from qvlm.machine import give_freed_memory_back
+from qvlm.models.residency import Refillable, let_wait
+
+Read = Callable[[str], torch.Tensor]
+"""Name of a weight in its layer -> the weight, [out, in]."""
+
+
+def linears_of(expert: nn.Module) -> list[str]:
+    """Names of an expert's linears."""
+    return [name for name, part in expert.named_children() if isinstance(part, nn.Linear)]
+
+
+def read_while_computing(expert: nn.Module, path: str, read: Read) -> None:
+    """Lets an expert's forward read the weights of its linears, and let go of them.
+
+    A linear that was replaced by a quantized one makes its weight instead.
+
+    Args:
+        expert: in full precision.
+        path: of it, in its layer.
+        read: gives a weight of the layer by its name there.
+    """
+    names = linears_of(expert)
+    original = expert.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        linears = {name: getattr(expert, name) for name in names}
+        try:
+            for name, linear in linears.items():
+                _fill(linear, partial(read, f"{path}.{name}.weight"))
+            return original(*args, **kwargs)
+        finally:
+            for linear in linears.values():
+                _empty(linear)
+            give_freed_memory_back()
+
+    expert.forward = forward
+    let_wait(expert)
+
+
+def _fill(linear: nn.Module, read: Callable[[], torch.Tensor]) -> None:
+    if isinstance(linear, nn.Linear):
+        linear._parameters["weight"] = nn.Parameter(read(), requires_grad=False)
+    else:
+        cast(Refillable, linear).fill()
+
+
+def _empty(linear: nn.Module) -> None:
+    if isinstance(linear, nn.Linear):
+        weight = linear.weight.detach().to("meta")
+        linear._parameters["weight"] = nn.Parameter(weight, requires_grad=False)
+    else:
+        cast(Refillable, linear).empty()
