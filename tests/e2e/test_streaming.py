@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ import qvlm
 from qvlm import machine
 from qvlm.errors import RecipeError
 from qvlm.models import experts
+from qvlm.runtime import SimulatedLinear
 from tiny.families import FAMILIES
 from tiny.llava import save_llava
 
@@ -44,20 +46,40 @@ def test_the_same_bytes(
         assert whole == streamed, file
 
 
-@pytest.mark.parametrize("recipe", ["w4a4", "w4a4-static", "w8a8-dynamic"])
+@pytest.mark.parametrize(
+    ("recipe", "floats"), [("w4a4", 2), ("w4a4-static", 2), ("w8a8-dynamic", 0)]
+)
 @pytest.mark.parametrize("variant", ["llava-mixtral", "moe_llava-phi"])
 def test_the_same_bytes_where_experts_come_one_at_a_time(
     tmp_path: Path,
     questions: Path,
     variant: str,
     recipe: str,
+    floats: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = save_llava(tmp_path / "model", *FAMILIES[variant]())
     data = f"scienceqa:{questions}"
     qvlm.quantize(model, recipe, data, tmp_path / "whole", overrides=SMALL)
+    filled: set[SimulatedLinear] = set()
+    most = 0
+
+    def fill(linear: SimulatedLinear, original: Any = SimulatedLinear.fill) -> None:
+        nonlocal most
+        original(linear)
+        filled.add(linear)
+        most = max(most, len(filled))
+
+    def empty(linear: SimulatedLinear, original: Any = SimulatedLinear.empty) -> None:
+        original(linear)
+        assert linear.weight.is_meta
+        filled.discard(linear)
+
+    monkeypatch.setattr(SimulatedLinear, "fill", fill)
+    monkeypatch.setattr(SimulatedLinear, "empty", empty)
     monkeypatch.setattr(experts, "AT_ONCE", 0)
     qvlm.quantize(model, recipe, data, tmp_path / "one", overrides=SMALL, memory=AMPLE)
+    assert most == floats  # linears of one expert; none where nothing is asked once it is rounded
     for file in FILES:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
