@@ -9,6 +9,7 @@ from qvlm.errors import QvlmError, nearest
 from qvlm.export.standard.read import is_standard, read_standard
 from qvlm.models import load_model
 from qvlm.models.experts import split_experts
+from qvlm.models.growing_cache import let_cache_grow
 from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
@@ -62,6 +63,8 @@ def load(
             device=place,
             prepare=split_experts,
         )
+        if arithmetic == "integer":
+            let_cache_grow(quantized)
         return quantized, read_processor(directory)
     standard = read_standard(directory) if is_standard(directory) else None
     loaded = load_model(
