@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from methods import FULL_PRECISION, METHODS, WIDTHS
+from paired import difference
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "results.md"
@@ -63,14 +64,15 @@ def _setting(record: dict[str, Any]) -> Lines:
 def _accuracies(record: dict[str, Any]) -> Lines:
     columns = list(record[FULL_PRECISION]["columns"])
     yield f"**Accuracy, %, {record['model']}**\n"
-    yield from _head("bits", "method", "seeds", *columns, "KL, nats")
+    yield from _head("bits", "method", "seeds", *columns, "less the preset, paired", "KL, nats")
     full = record[FULL_PRECISION]["columns"]
-    yield _row("32", FULL_PRECISION, "", *(_number(full[name], 2) for name in columns), "0")
+    yield _row("32", FULL_PRECISION, "", *(_number(full[name], 2) for name in columns), "", "0")
     for width, method, runs in _cells(record):
         means = [_mean([run["columns"][name] for run in runs], 2) for name in columns[:-1]]
         average = _interval([run["columns"][columns[-1]] for run in runs], 2)
         divergence = _interval([run["kl"] for run in runs], 4)
-        yield _row(width.upper(), method, _seeds(method, runs), *means, average, divergence)
+        paired = difference(record, method, width)
+        yield _row(width.upper(), method, _seeds(method, runs), *means, average, paired, divergence)
     yield ""
 
 

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import table
+from paired import difference
 
 RUN = {
     "columns": {"IMG": 70.0, "Avg": 80.0},
@@ -53,7 +54,7 @@ def record() -> dict:
 def test_rows_have_means_and_intervals(record):
     text = table.section([record])
     # Student's t: 4.303 * 1 / sqrt(3)
-    assert "| W4A4 | GPTQ | 3 | 70.00 | 80.00 ± 2.48 | 0.1000 ± 0.0000 |" in text
+    assert "| W4A4 | GPTQ | 3 | 70.00 | 80.00 ± 2.48 |  | 0.1000 ± 0.0000 |" in text
     assert "| W4A4 | GPTQ | 60 ± 0 | 45 | 1024 | 12.3 (computed) | 30 | 80.00 |" in text
     assert "| full precision | 15.00 |" in text
     assert "| GPTQ | - | 33.00 ± 0.00 | - |" in text
@@ -63,6 +64,21 @@ def test_what_is_missing_is_said(record):
     text = table.section([record])
     assert "- *GPTQ* (llmcompressor): W8A8 failed: MemoryError." in text
     assert "- *SmoothQuant* (llmcompressor): no W4A16: floats." in text
+
+
+def test_a_method_is_compared_with_the_preset_question_by_question(record):
+    own = {str(seed): RUN | {"credits": right} for seed, right in enumerate(("1110", "0110"))}
+    record["cells"]["qvlm"] = {"w4a4": own}
+    record["cells"]["RTN per token"] = {"w4a4": {"0": RUN | {"credits": "0010"}}}
+    for seed, right in enumerate(("1100", "0110", "1111")):
+        record["cells"]["GPTQ"]["w4a4"][str(seed)]["credits"] = right
+    # GPTQ: seed 0 loses one of four, seed 1 none. RTN draws nothing: both against its one run.
+    assert difference(record, "GPTQ", "w4a4").startswith("-12.5 (-37.5 to +0.0)")
+    assert difference(record, "RTN per token", "w4a4").startswith("-37.5 (")
+    assert difference(record, "qvlm", "w4a4") == difference(record, "AWQ", "w4a4") == ""
+    record["cells"]["qvlm"]["w4a4"]["1"].pop("credits")
+    assert difference(record, "GPTQ", "w4a4").startswith("-25.0 (")
+    assert "| W4A4 | GPTQ | 3 | 70.00 | 80.00 ± 2.48 | -25.0 (" in table.section([record])
 
 
 def test_a_page_without_markers_is_left_alone(tmp_path, monkeypatch):
