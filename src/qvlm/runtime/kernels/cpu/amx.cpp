@@ -143,7 +143,7 @@ void amx_multiply(const Weights& w, const Inputs& in, const Outputs& out, const 
     }
 }
 
-const Isa kIsa = {"amx", 1, amx_tile, amx_round, amx_multiply};
+const Isa kIsa = {"amx", 1, kTokens, amx_tile, amx_round, amx_multiply};
 
 // Linux hands the registers out to processes that ask.
 bool granted() {

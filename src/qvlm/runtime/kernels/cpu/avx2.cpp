@@ -305,7 +305,7 @@ constexpr int kStream = 4, kTile = 6, kPanelsEach = 1;
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"avx2", kPanelsEach, tile_of, round_tile, multiply};
+const Isa kIsa = {"avx2", kPanelsEach, kTokens, tile_of, round_tile, multiply};
 
 }  // namespace
 

@@ -13,7 +13,10 @@ namespace {
 
 #include "avx512.inl"
 
-const Isa kIsa = {"avx512", kPanelsEach, tile_of, round_tile, multiply};
+// Processors with AVX-512 have 1 MiB or more of L2, and a span of two panels is 256 steps.
+constexpr int64_t kManyTokens = 512;
+
+const Isa kIsa = {"avx512", kPanelsEach, kManyTokens, tile_of, round_tile, multiply};
 
 }  // namespace
 

@@ -38,6 +38,7 @@ struct TileShape {
 struct Isa {
     const char* name;
     int panels;                       // that a pass serves at a time
+    int64_t tokens;                   // of a task: what they have of one span is half an L2 cache
     TileShape (*tile)(const Weights&, const Inputs&);
     // Rounds the tokens of one tile into words[steps][tokens of the tile]; grids[token], or
     // grids[token][group]. `row` has room for the words of one token and, where groups have
@@ -48,6 +49,8 @@ struct Isa {
     void (*multiply)(const Weights&, const Inputs&, const Outputs&, const uint32_t* words,
                      const TokenGrid* grids, const Task&);
 };
+
+constexpr int64_t kTokens = 120;      // where a span is 512 steps and the cache 512 KiB
 
 const Isa* portable_isa();
 const Isa* avx2_isa();      // null where not compiled in or the processor lacks it

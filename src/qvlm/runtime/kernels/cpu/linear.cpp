@@ -29,9 +29,6 @@ class Scratch {
     int64_t size_ = 0;
 };
 
-// Inputs of a task in a 512 KiB L2 cache: so many tokens of one span, which is shorter for each of
-// several panels.
-constexpr int64_t kTokens = 120;
 constexpr int64_t kPanels = 8;
 // Tasks a thread should find at least, so that none waits long for another.
 constexpr int64_t kShares = 4;
@@ -81,7 +78,7 @@ void linear(const Isa& isa, const Weights& w, const Inputs& in, const Outputs& o
     const int64_t row = steps + (in.grid == Grid::per_group ? w.in_features + 2 * w.groups() : 0);
     const int64_t grids_each = in.grid == Grid::per_group ? w.groups() : 1;
     if (in.tokens * w.in_features * w.out_features < kWorthwhile) threads = 1;
-    const int64_t most = ceil_div(kTokens * isa.panels, tile.tokens);
+    const int64_t most = ceil_div(isa.tokens, tile.tokens);
     const int64_t tiles_each = tiles < most ? tiles : most;
     const int64_t shares = ceil_div(threads * kShares, ceil_div(tiles, tiles_each));
     int64_t panels_each = ceil_div(ceil_div(w.panels(), shares), isa.panels) * isa.panels;

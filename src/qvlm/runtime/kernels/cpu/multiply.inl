@@ -283,6 +283,11 @@ void multiply_span(const Weights& w, const Inputs& in, const Outputs& out, const
                 for_rows(w, out, token, panel + p, rows, [&](int r, const float* y, int n) {
                     std::memcpy(kept(p, r), y, n * sizeof *y);
                 });
+        // The next tile's outputs lie a row of y apart each, where no processor looks ahead by itself.
+        if (tile + 1 < task.last_tile)
+            for (int r = 0; r < rows_of(in, tile + 1); ++r)
+                for (int p = 0; p < P; ++p)
+                    __builtin_prefetch(out.y + (token + kTile + r) * w.out_features + (panel + p) * kPanel, 1);
         pass_rows<A, kTile>(rows, Buffer<A, P>{buffer}, w, panel, span,
                             words + tile * tile_words + before * rows,
                             groups_of(w, in, out, grids, tile, panel), cells);

@@ -126,7 +126,7 @@ constexpr int kStream = 0, kTile = 6, kPanelsEach = 1;
 #include "multiply.inl"
 #include "round.inl"
 
-const Isa kIsa = {"portable", kPanelsEach, tile_of, round_tile, multiply};
+const Isa kIsa = {"portable", kPanelsEach, kTokens, tile_of, round_tile, multiply};
 
 }  // namespace
 
