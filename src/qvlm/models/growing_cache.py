@@ -1,7 +1,7 @@
 """A key-value cache with room for the tokens to come.
 
-Transformers' own joins all keys and values anew for every token: reading and writing them once more
-than attention reads them, which for a long prompt costs more than attention does.
+Transformers' own joins all keys and values anew for every token: it reads and writes them once more
+than attention reads them.
 """
 
 from __future__ import annotations
