@@ -37,11 +37,12 @@ AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
 asan: ## Every kernel path that runs here under AddressSanitizer
 	mkdir -p build/asan
 	$(CXX) $(SANITIZED) -mavx2 -mfma -c $(CPU)/avx2.cpp -o build/asan/avx2.o
+	$(CXX) $(SANITIZED) -mavx2 -mfma -mavxvnni -c $(CPU)/avx_vnni.cpp -o build/asan/avx_vnni.o
 	$(CXX) $(SANITIZED) $(AVX512) -c $(CPU)/avx512.cpp -o build/asan/avx512.o
 	$(CXX) $(SANITIZED) $(AVX512) -mamx-tile -mamx-int8 -c $(CPU)/amx.cpp -o build/asan/amx.o
 	$(CXX) $(SANITIZED) -I$(CPU) tests/native/compare_paths.cpp \
 	    $(addprefix $(CPU)/,linear.cpp threads.cpp portable.cpp neon.cpp) \
-	    $(addprefix build/asan/,avx2.o avx512.o amx.o) -o build/asan/compare_paths -lpthread -ldl
+	    $(addprefix build/asan/,avx2.o avx_vnni.o avx512.o amx.o) -o build/asan/compare_paths -lpthread -ldl
 	build/asan/compare_paths
 
 CROSS ?= aarch64-linux-gnu-g++

@@ -170,7 +170,7 @@ int main() {
         {1, 1, 1, 1},      {1, 64, 17, 32},  {3, 96, 40, 96},     {4, 128, 16, 16},
         {5, 33, 15, 33},   {6, 128, 31, 64}, {13, 90, 50, 6},     {7, 2304, 20, 2304},
         {9, 3000, 18, 1500}, {40, 256, 129, 128}, {19, 2208, 50, 32}, {33, 4160, 33, 4160}};
-    const Isa* const isas[] = {portable_isa(), avx2_isa(), avx512_isa(), amx_isa(),
+    const Isa* const isas[] = {portable_isa(), avx2_isa(), avx_vnni_isa(), avx512_isa(), amx_isa(),
                                neon_isa()};
     int runs = 0, failures = 0;
     for (const Isa* isa : isas) {
@@ -182,7 +182,7 @@ int main() {
                     if (grid == Grid::per_group && shape.group * (1 << width.bits) > 32767)
                         continue;  // their sums of weights do not fit: kernels/plan.py refuses
                     const bool real = width.arithmetic == Arithmetic::reals;
-                    const bool wide = isa == avx512_isa() || isa == amx_isa();
+                    const bool wide = isa == avx_vnni_isa() || isa == avx512_isa() || isa == amx_isa();
                     if (width.arithmetic == Arithmetic::bytes && width.activation_bits == 8 &&
                         width.bits == 8 && !wide)
                         continue;  // pairs of products do not fit the 16 bits of these paths

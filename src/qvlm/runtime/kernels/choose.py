@@ -15,7 +15,7 @@ from qvlm.runtime.kernels.plan import LinearShape, plan_of
 DEFINITION = "torch"
 """The plain PyTorch definition; runs everywhere, slowly."""
 
-NAMES = ("amx", "avx512", "avx2", "neon", "portable", TRITON, DEFINITION)
+NAMES = ("amx", "avx512", "avx_vnni", "avx2", "neon", "portable", TRITON, DEFINITION)
 VARIABLE = "QVLM_KERNELS"
 
 MISSING = (

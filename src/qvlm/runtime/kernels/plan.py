@@ -13,7 +13,7 @@ Arithmetic = Literal["bytes", "words", "reals"]
 STEPS = {"bytes": 4, "words": 2, "reals": 1}
 """Channels that one step of the kernel multiplies."""
 
-WIDE_SUMS = ("amx", "avx512")
+WIDE_SUMS = ("amx", "avx512", "avx_vnni")
 """Kernels whose products of bytes are added in 32 bits."""
 
 _WIDEST_BYTE = 127

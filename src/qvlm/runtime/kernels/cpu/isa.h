@@ -54,6 +54,7 @@ constexpr int64_t kTokens = 120;      // where a span is 512 steps and the cache
 
 const Isa* portable_isa();
 const Isa* avx2_isa();      // null where not compiled in or the processor lacks it
+const Isa* avx_vnni_isa();
 const Isa* avx512_isa();
 const Isa* amx_isa();
 const Isa* neon_isa();
