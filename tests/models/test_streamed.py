@@ -147,3 +147,17 @@ def test_experts_are_read_one_at_a_time(
     assert torch.equal(together(input_ids=ids).logits, streamed(input_ids=ids).logits)
     assert most == 1
     assert all(p.is_meta for m in mixtures for p in m.parameters())
+
+
+def test_a_missing_expert_is_named(
+    tmp_path: Path, edit_tensors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(tensors: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in tensors if ".1.block_sparse_moe.experts.2." in name]:
+            del tensors[name]
+
+    monkeypatch.setattr(experts, "AT_ONCE", 0)
+    model = save_llava(tmp_path, *FAMILIES["llava-mixtral"]())
+    edit_tensors(model / "model.safetensors", lose)
+    with pytest.raises(ModelError, match=r"lack '.*layers\.1\..*' of expert 2"):
+        load_model(model, streamed=True)

@@ -15,7 +15,8 @@ from qvlm.artefacts.lazy import LazyTensors, read_ahead
 from qvlm.errors import ArtefactError, ModelError
 
 _EXPERT = re.compile(r"(.+)\.(\d+)\.(\w+)\.weight")
-_NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
+_ALONE = re.compile(r"\.experts\.(\d+)\.")
+"""In the name of a tensor of the files that belongs to one expert."""
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -107,21 +108,21 @@ class CheckpointReader:
     def _read_expert(self, name: str, expert: int, keys: Sequence[str]) -> torch.Tensor:
         """One expert's [out, in] of a parameter [experts, out, in], and nothing of the others.
 
-        The files hold all of them in one tensor, or every one in tensors of its own.
+        The files hold all of them in one tensor (or two), or every one in tensors of its own.
         """
-        row = expert if len(keys) == 1 else None
-        if row is None:
-            keys = [key for key in keys if _NUMBERS.findall(key)[-1] == str(expert)]
+        alone = any(_ALONE.search(key) for key in keys)
+        if alone:
+            keys = [key for key in keys if (of := _ALONE.search(key)) and of[1] == str(expert)]
         if not keys:
             raise ModelError(f"the model's files lack '{name}' of expert {expert}")
         path, _, leaf = name.rpartition(".")
         module = self._skeleton.get_submodule(path)
         whole = module._parameters[leaf]
         # A model of this expert alone, while it is read.
-        alone = torch.empty((1, *whole.shape[1:]), dtype=whole.dtype, device="meta")
-        module._parameters[leaf] = nn.Parameter(alone, requires_grad=False)
+        one = torch.empty((1, *whole.shape[1:]), dtype=whole.dtype, device="meta")
+        module._parameters[leaf] = nn.Parameter(one, requires_grad=False)
         try:
-            return self.read_keys(keys, row)[name][0]
+            return self.read_keys(keys, None if alone else expert)[name][0]
         finally:
             module._parameters[leaf] = whole
 

@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kRows = 16;          // tokens of a tile
 constexpr int kDeep = 16;          // blocks that one product takes at most: 64 channels
+constexpr int kFew = 4;            // tokens, which wait for memory whichever way they are multiplied
 constexpr int kAhead = 2;          // products that are begun before sums of a group become floats
 constexpr int64_t kNear = 16 * 1024;  // unpacked weights of a span: a third of an L1 cache
 
@@ -32,7 +33,7 @@ inline bool exact(const Weights& w, const Inputs& in) {
 }
 
 inline bool takes(const Weights& w, const Inputs& in) {
-    return w.arithmetic == Arithmetic::bytes && in.tokens > 4 &&
+    return w.arithmetic == Arithmetic::bytes && in.tokens > kFew &&
            (in.grid != Grid::per_group || exact(w, in));
 }
 
