@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qvlm.schemes.layer import LayerScheme
+from qvlm.schemes.layer import FLOAT_BITS, LayerScheme
 from qvlm.schemes.recipe import Recipe
 
 FULL_PRECISION = "FP"
@@ -45,15 +45,16 @@ def method_recipe(method: str, recipe: Recipe) -> Recipe:
 def _plain(tower: str, scheme: LayerScheme | None, per_token: bool) -> LayerScheme | None:
     """The scheme with nearest rounding, its activations per token where asked for.
 
-    Activations per group have no range to search: they become what the paper has, static ones per
-    channel, and per token in the vision tower.
+    Ranges of the moment, per token or group, cannot be searched: they become what the paper has,
+    static ones per channel, and per token in the vision tower.
     """
     if scheme is None:
         return None
     weights = scheme.weights.model_copy(update={"rounding": "nearest"})
     activations = scheme.activations
-    if per_token or (tower == "vision" and activations.is_grouped):
+    of_the_moment = activations.bits < FLOAT_BITS and not activations.is_static
+    if per_token or (of_the_moment and tower == "vision"):
         activations = activations.model_copy(update={"granularity": "per_token"})
-    if activations.is_grouped:
+    elif of_the_moment:
         activations = activations.model_copy(update={"granularity": "per_channel"})
     return scheme.model_copy(update={"weights": weights, "activations": activations})
