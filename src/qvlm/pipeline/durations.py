@@ -48,7 +48,8 @@ def _pass(work: Work, tower: Tower, rate: float, rates: Rates) -> float:
     elementwise = _ELEMENTWISE * sum(site.channels for site in sites) * rates.value
     for positions, rows in zip(work.positions(tower), work.rows(tower), strict=True):
         attention = 2 * layers * positions * (positions // rows) * width
-        seconds += (weights * positions + attention) * rate + positions * elementwise
+        seconds += weights * positions * rate + attention * rates.attention
+        seconds += positions * elementwise
         seconds += layers * _CALLS * rates.call
     return seconds
 

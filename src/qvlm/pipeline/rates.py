@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ class Rates:
     Attributes:
         model: a multiply-add of a linear in the model's type.
         float32: the same in float32.
+        attention: a multiply-add of an attention in the model's type; many times slower in halves.
         call: one operation on next to nothing.
         value: a value of a hidden state that one elementwise operation goes over.
         moment: an entry of a Hessian that a batch is added to, beside its multiply-adds.
@@ -55,6 +57,7 @@ class Rates:
 
     model: float
     float32: float
+    attention: float
     call: float
     value: float
     moment: float
@@ -125,6 +128,7 @@ def measure(
     return Rates(
         model=_seconds(lambda: F.linear(*narrow)) / products,
         float32=float32,
+        attention=_attention(dtype),
         call=_seconds(lambda: F.linear(small, small)),
         value=_seconds(lambda: F.silu(x)) / x.numel(),
         moment=_seconds(lambda: hessian.update(x[:_FEW_OUTPUTS])) / _WIDTH**2,
@@ -150,6 +154,14 @@ def _rounding(weight: torch.Tensor, x: torch.Tensor, group_size: int) -> float:
             weight, hessian, feedback, bits=4, group_size=group_size, symmetric=False
         )
     )
+
+
+def _attention(dtype: torch.dtype) -> float:
+    """Seconds of a multiply-add where positions attend to each other."""
+    heads, positions, channels = 4, _ROWS, 64
+    states = torch.zeros(1, heads, positions, channels, dtype=dtype)
+    attend = partial(F.scaled_dot_product_attention, states, states, states)
+    return _seconds(attend) / (2 * heads * positions**2 * channels)
 
 
 def _hessian(x: torch.Tensor) -> Hessian:
