@@ -39,7 +39,7 @@ class Rates:
     Attributes:
         model: a multiply-add of a linear in the model's type.
         float32: the same in float32.
-        attention: a multiply-add of an attention in the model's type; many times slower in halves.
+        attention: a multiply-add of an attention in the model's type.
         call: one operation on next to nothing.
         value: a value of a hidden state that one elementwise operation goes over.
         moment: an entry of a Hessian that a batch is added to, beside its multiply-adds.
