@@ -1,11 +1,11 @@
-"""How much fewer questions a method gets right than qvlm's preset: the same ones, one by one."""
+"""How many more questions a method gets right than qvlm's preset: the same ones, one by one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from methods import FULL_PRECISION, METHODS
+from methods import METHODS
 
 from qvlm.evaluation.compare import bootstrap
 
@@ -35,11 +35,8 @@ def difference(record: dict[str, Any], method: str, width: str) -> str:
 
 def _of_seed(record: dict[str, Any], method: str, width: str, seed: str) -> Runs | None:
     """The cell to set beside the preset's; of a method without a draw, its only one."""
-    if method == FULL_PRECISION:
-        cell = record[FULL_PRECISION]
-    else:
-        runs: Runs = record["cells"].get(method, {}).get(width, {})
-        cell = runs.get(seed, {}) if METHODS[method].draws else next(iter(runs.values()), {})
+    runs: Runs = record["cells"].get(method, {}).get(width, {})
+    cell = runs.get(seed, {}) if METHODS[method].draws else next(iter(runs.values()), {})
     return cell if "credits" in cell else None
 
 

@@ -83,7 +83,8 @@ def test_generation_says_the_same(name: str, how: dict[str, int]) -> None:
     let_cache_grow(model)
     found = model.generate(input_ids=ids, **arguments)
     assert torch.equal(found.sequences, expected.sequences)
-    if isinstance(found.past_key_values, DynamicCache):
-        kinds = {type(layer) for layer in expected.past_key_values.layers}
-        grown = {type(layer) for layer in found.past_key_values.layers}
-        assert (GrowingLayer in grown) == any(kind.__name__ == "DynamicLayer" for kind in kinds)
+    caches = expected.past_key_values, found.past_key_values
+    assert all(isinstance(cache, DynamicCache) for cache in caches)
+    plain, grown = ([type(layer) for layer in cache.layers] for cache in caches)
+    assert grown == [GrowingLayer if kind is DynamicLayer else kind for kind in plain]
+    assert GrowingLayer in grown

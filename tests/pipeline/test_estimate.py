@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, MixtralConfig
 
 import qvlm
 from qvlm.errors import ModelError, RecipeError
-from qvlm.models import describe
+from qvlm.models import describe, experts
 from qvlm.models.load import load_empty
 from qvlm.pipeline import estimate
 from qvlm.pipeline.needs import Work, check_memory, disk_needed, memory_needed, parameter_bytes
@@ -52,6 +52,36 @@ def test_a_7b_model_needs_far_less_with_its_layers_on_disk(work: Work) -> None:
     # Float32 in place of all weights, bfloat16 and levels beside them.
     assert memory_needed(work, False, base) > 40 * GIB
     assert 2 * 4.0e9 < disk_needed(work) < 2 * 4.6e9
+
+
+def test_experts_one_at_a_time_need_much_less(
+    tmp_path: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two layers of Mixtral 8x7B's widths, as benchmarks/at_size quantizes them."""
+    processor = tiny_processor(336, 14)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=1024, intermediate_size=4096, num_hidden_layers=4,
+            num_attention_heads=16, image_size=336, patch_size=14,
+        ),
+        text_config=MixtralConfig(
+            vocab_size=32064, hidden_size=4096, intermediate_size=14336, num_hidden_layers=2,
+            num_attention_heads=32, num_key_value_heads=32, num_local_experts=8,
+        ),
+        image_token_index=processor.image_token_id,
+    )  # fmt: skip
+    config.dtype = torch.bfloat16
+    config.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    recipe = load_recipe("w4a4", SMALL)
+    loaded = load_empty(tmp_path)
+    used, _ = calibration_samples(f"scienceqa:{questions}", recipe)
+    batches = sample_batches(used, loaded, recipe)
+    work = Work(loaded.model, describe(loaded.model, recipe), recipe, batches)
+    base = 400 << 20
+    assert memory_needed(work, True, base) == pytest.approx(8.5 * GIB, rel=0.02)
+    monkeypatch.setattr(experts, "AT_ONCE", 1 << 50)
+    assert memory_needed(work, True, base) == pytest.approx(13.2 * GIB, rel=0.02)
 
 
 def test_a_budget_that_is_too_small_is_refused(work: Work) -> None:

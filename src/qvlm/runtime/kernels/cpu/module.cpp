@@ -22,7 +22,8 @@ using namespace qvlm;
 // Fastest first.
 std::vector<const Isa*> isas() {
     std::vector<const Isa*> found;
-    for (const Isa* isa : {amx_isa(), avx512_isa(), avx_vnni_isa(), avx2_isa(), neon_isa(), portable_isa()})
+    for (const Isa* isa : {amx_isa(), avx512_isa(), avx_vnni_isa(), avx2_isa(), neon_isa(),
+                           portable_isa()})
         if (isa) found.push_back(isa);
     return found;
 }

@@ -258,8 +258,8 @@ void unpack(const Weights& w, int64_t panel, const Span& span, uint8_t* to, int6
     }
 }
 
-// A span of P panels, from `panel` on, with all tiles of the task. Between spans the accumulators rest in
-// y: floats, or the bits of the only group's sums.
+// A span of P panels, from `panel` on, with all tiles of the task. Between spans the accumulators
+// rest in y: floats, or the bits of the only group's sums.
 template <class A, int bits, int P>
 void multiply_span(const Weights& w, const Inputs& in, const Outputs& out, const uint32_t* words,
                    const TokenGrid* grids, const Task& task, int64_t panel, const Span& span,
@@ -286,8 +286,10 @@ void multiply_span(const Weights& w, const Inputs& in, const Outputs& out, const
         // The next tile's outputs lie a row of y apart each, where no processor looks ahead by itself.
         if (tile + 1 < task.last_tile)
             for (int r = 0; r < rows_of(in, tile + 1); ++r)
-                for (int p = 0; p < P; ++p)
-                    __builtin_prefetch(out.y + (token + kTile + r) * w.out_features + (panel + p) * kPanel, 1);
+                for (int p = 0; p < P; ++p) {
+                    const int64_t row = token + kTile + r, column = (panel + p) * kPanel;
+                    __builtin_prefetch(out.y + row * w.out_features + column, 1);
+                }
         pass_rows<A, kTile>(rows, Buffer<A, P>{buffer}, w, panel, span,
                             words + tile * tile_words + before * rows,
                             groups_of(w, in, out, grids, tile, panel), cells);
