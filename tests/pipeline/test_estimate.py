@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,15 @@ def work(tmp_path_factory: pytest.TempPathFactory, questions: Path) -> Work:
     loaded = load_empty(directory)
     used, _ = calibration_samples(f"scienceqa:{questions}", recipe)
     batches = sample_batches(used, loaded, recipe)
-    return Work(loaded.model, describe(loaded.model, recipe), recipe, batches)
+    return Work(loaded.model, describe(loaded.model, recipe), recipe, batches, streamed=True)
 
 
 def test_a_7b_model_needs_far_less_with_its_layers_on_disk(work: Work) -> None:
     assert parameter_bytes(work.model) == pytest.approx(14.1e9, rel=0.01)
     base = GIB // 2
-    assert memory_needed(work, True, base) < 5.0 * GIB
+    assert memory_needed(work, base) < 5.0 * GIB
     # Float32 in place of all weights, bfloat16 and levels beside them.
-    assert memory_needed(work, False, base) > 40 * GIB
+    assert memory_needed(replace(work, streamed=False), base) > 40 * GIB
     assert 2 * 4.0e9 < disk_needed(work) < 2 * 4.6e9
 
 
@@ -77,11 +78,11 @@ def test_experts_one_at_a_time_need_much_less(
     loaded = load_empty(tmp_path)
     used, _ = calibration_samples(f"scienceqa:{questions}", recipe)
     batches = sample_batches(used, loaded, recipe)
-    work = Work(loaded.model, describe(loaded.model, recipe), recipe, batches)
+    work = Work(loaded.model, describe(loaded.model, recipe), recipe, batches, streamed=True)
     base = 400 << 20
-    assert memory_needed(work, True, base) == pytest.approx(8.5 * GIB, rel=0.02)
+    assert memory_needed(work, base) == pytest.approx(8.5 * GIB, rel=0.02)
     monkeypatch.setattr(experts, "AT_ONCE", 1 << 50)
-    assert memory_needed(work, True, base) == pytest.approx(13.2 * GIB, rel=0.02)
+    assert memory_needed(work, base) == pytest.approx(13.2 * GIB, rel=0.02)
 
 
 def test_a_budget_that_is_too_small_is_refused(work: Work) -> None:

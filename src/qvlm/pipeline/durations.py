@@ -18,6 +18,10 @@ _FILES = 20
 """Files of a run directory: weights, index, configuration, processor, tokenizer, result, cards."""
 _TENSORS = 3
 """Packed tensors of a linear."""
+_FLOAT = 4
+"""Bytes of a value that statistics look at."""
+_NAMES = 12
+"""Operations of a look through the names of the model's tensors, when a layer is read."""
 
 
 def stage_seconds(work: Work, rates: Rates) -> dict[str, float]:
@@ -55,16 +59,34 @@ def _pass(work: Work, tower: Tower, rate: float, rates: Rates) -> float:
 
 
 def _caught(work: Work, tower: Tower, rate: float, rates: Rates) -> float:
-    """What reaches a tower: the towers before it."""
+    """What reaches a tower: the towers before it, and its own first layer."""
+    return sum(_pass(work, each, rate, rates) for each in _before(work, tower)) + (
+        _pass(work, tower, rate, rates) / len(tower.layers)
+    )
+
+
+def _before(work: Work, tower: Tower) -> list[Tower]:
     towers = work.model_map.towers
-    before = towers[: towers.index(tower)]
-    return sum(_pass(work, each, rate, rates) for each in before if work.has_sites(each))
+    return [each for each in towers[: towers.index(tower)] if work.has_sites(each)]
 
 
-def _rows(work: Work, tower: Tower, rates: Rates) -> float:
-    """Writing and reading what waits between the layers of a tower, and a step per layer."""
+def _reading(work: Work, tower: Tower, rates: Rates) -> float:
+    """Reading the layers of a tower once, where they stay on disk."""
+    if not work.streamed:
+        return 0.0
+    size = sum(work.layer_bytes(path) for path in tower.layers)
+    names = len(tower.layers) * sum(1 for _ in work.model.parameters())
+    return size * rates.read + names * _NAMES * rates.call
+
+
+def _rows(work: Work, tower: Tower, rates: Rates, leads: int = 0) -> float:
+    """Writing and reading what waits between the layers of a tower, and a step per layer.
+
+    `leads` positions of what the layer before read first wait beside the hidden states.
+    """
     layers = len(tower.layers)
     size = sum(work.positions(tower)) * work.row_bytes(tower)
+    size += leads * work.model_map.sites_of(tower.name)[0].channels * _FLOAT
     files = len(work.positions(tower)) + 1
     return layers * (2 * size * rates.disk + files * (rates.file + rates.tensor))
 
@@ -76,9 +98,12 @@ def _observe(work: Work, rates: Rates) -> float:
         static = scheme is not None and scheme.activations.is_static
         # Without ranges the first of two passes ends at the first site of each layer.
         total += (2 if static else 1) * _pass(work, tower, rates.model, rates)
-        total += _caught(work, tower, rates.model, rates) + _rows(work, tower, rates)
         positions = sum(work.positions(tower))
         seen = min(positions, 2 * MEAN_POSITIONS)
+        total += _caught(work, tower, rates.model, rates) + _rows(work, tower, rates, seen)
+        total += _reading(work, tower, rates)
+        for each in _before(work, tower):
+            total += len(work.positions(each)) * _reading(work, each, rates)
         if static:
             for site in work.model_map.sites_of(tower.name):
                 total += positions * site.channels * rates.positions
@@ -91,7 +116,7 @@ def _round(work: Work, rates: Rates) -> float:
     total = work.packed_bytes() * rates.disk
     for tower in work.model_map.quantized_towers:
         sites = work.model_map.sites_of(tower.name)
-        total += _INSTALLS * sum(work.weights((site,)) for site in sites) * rates.nearest
+        total += _INSTALLS * work.weights(sites) * rates.nearest + _reading(work, tower, rates)
         scheme = work.recipe.tower_scheme(tower.name)
         if scheme is None or scheme.weights.rounding == "nearest":
             total += len(tower.layers) * rates.file
@@ -102,17 +127,28 @@ def _round(work: Work, rates: Rates) -> float:
         runs = 1 + sum(looks) / len(layers)
         total += runs * _pass(work, tower, rates.float32, rates) + _rows(work, tower, rates)
         total += _caught(work, tower, rates.float32, rates)
+        for each in _before(work, tower):
+            total += _quantized(work, each, rates)
         positions = work.positions(tower)
         for site in sites:
             total += _site(work, site, positions, rates)
     return total
 
 
+def _quantized(work: Work, tower: Tower, rates: Rates) -> float:
+    """What a pass over a rounded tower takes beside `_pass`: its inputs, and weights that wait."""
+    sites, positions = work.model_map.sites_of(tower.name), work.positions(tower)
+    values = sum(len(site.linears) * site.channels for site in sites)
+    waiting = len(positions) * work.weights(sites) if work.streamed else 0
+    return sum(positions) * values * rates.input + waiting * rates.nearest
+
+
 def _site(work: Work, site: Site, batches: list[int], rates: Rates) -> float:
     """Quantizing a site's inputs twice, its second moments, and rounding its weights."""
     weights, width, positions = work.weights((site,)), site.channels, sum(batches)
     inputs = (2 * len(site.linears) + 1) * positions * width * rates.input
-    moments = positions * width**2 * rates.float32 + width**3 * rates.factor
+    moments = positions * width**2 * rates.float32
+    moments += width**3 * rates.factor_cubed + width**2 * rates.factor_squared
     moments += len(batches) * width**2 * rates.moment
     products = 2.5 * weights * width * rates.float32
     return inputs + moments + products + width * rates.column + weights * rates.rounded

@@ -50,13 +50,16 @@ def estimate(
         describe(loaded.model, settings),
         settings,
         sample_batches(used, loaded, settings),
+        streamed=memory is not None,
     )
     start = time.perf_counter()
     dtype = next(loaded.model.parameters()).dtype
-    rates = measure(dtype, *_representative(work), settings.search.percentiles, folder)
+    rates = measure(
+        dtype, *_representative(work), settings.search.percentiles, _hidden_shape(work), folder
+    )
     return Estimate(
-        streamed=memory is not None,
-        memory_bytes=memory_needed(work, memory is not None, base),
+        streamed=work.streamed,
+        memory_bytes=memory_needed(work, base),
         disk_bytes=disk_needed(work),
         seconds=stage_seconds(work, rates),
         measured_seconds=time.perf_counter() - start,
@@ -70,3 +73,9 @@ def _representative(work: Work) -> tuple[LayerScheme, int]:
     if scheme is None:
         raise RuntimeError(f"'{site.name}' has no scheme")
     return scheme, group_size_of(site, work.recipe)
+
+
+def _hidden_shape(work: Work) -> tuple[int, int]:
+    """Positions of the largest batch in the last tower, and the channels of its hidden states."""
+    tower = work.model_map.quantized_towers[-1]
+    return max(work.positions(tower)), work.model_map.sites_of(tower.name)[0].channels

@@ -41,12 +41,14 @@ class Work:
         model_map: its towers and sites.
         recipe: what is done to it.
         batches: calibration samples.
+        streamed: whether layers stay on disk.
     """
 
     model: nn.Module
     model_map: ModelMap
     recipe: Recipe
     batches: Sequence[Batch]
+    streamed: bool = False
 
     def positions(self, tower: Tower) -> list[int]:
         """Positions of every batch that a tower runs on."""
@@ -108,22 +110,19 @@ def resident_bytes() -> int:
     return int(path.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
-def memory_needed(work: Work, streamed: bool, base: int) -> int:
+def memory_needed(work: Work, base: int) -> int:
     """Largest resident memory of a run, in bytes.
 
     Args:
         work: what is done.
-        streamed: whether layers stay on disk.
         base: memory of the process before it has a model.
     """
     towers = work.model_map.quantized_towers
     peak = max(
-        _layer_needs(work, tower, layer, streamed)
-        for tower in towers
-        for layer in range(len(tower.layers))
+        _layer_needs(work, tower, layer) for tower in towers for layer in range(len(tower.layers))
     )
     total = parameter_bytes(work.model)
-    if streamed:
+    if work.streamed:
         return base + _outside_layers(work) + peak
     # Simulated linears in float32 take the place of every quantized one, levels are kept beside.
     return base + total + 5 * work.weights(work.model_map.sites) + peak
@@ -131,7 +130,7 @@ def memory_needed(work: Work, streamed: bool, base: int) -> int:
 
 def check_memory(work: Work, memory: int, base: int) -> None:
     """Raises ModelError where a streamed run needs more than it may use."""
-    needed = memory_needed(work, True, base)
+    needed = memory_needed(work, base)
     if needed > memory:
         raise ModelError(
             f"this run needs about {needed / 2**30:.1f} GiB, more than --memory "
@@ -169,9 +168,9 @@ def _outside_layers(work: Work) -> int:
     return sum(p.numel() * p.element_size() for p in outside.values())
 
 
-def _layer_needs(work: Work, tower: Tower, layer: int, streamed: bool) -> int:
+def _layer_needs(work: Work, tower: Tower, layer: int) -> int:
     sites = work.model_map.sites_of(tower.name, layer)
-    held = _held(work, tower.layers[layer], sites) if streamed else 0
+    held = _held(work, tower.layers[layer], sites) if work.streamed else 0
     if not sites:
         return held
     batch = max(work.positions(tower), default=0)

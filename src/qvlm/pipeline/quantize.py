@@ -124,7 +124,7 @@ def quantize(
             batches = sample_batches(used, loaded, settings)
             guard_batches = sample_batches(guard, loaded, settings) if guard else []
             if memory is not None:
-                check_memory(Work(loaded.model, model_map, settings, batches), memory, base)
+                check_memory(Work(loaded.model, model_map, settings, batches, True), memory, base)
             options = {
                 "overwrite": overwrite,
                 "memory": memory,
