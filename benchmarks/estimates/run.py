@@ -4,7 +4,8 @@
 
 MODEL is `pico-llava`, `smol-llava`, a directory, or `llava-1.3b`, which is then written beside the
 output (see ../at_size/checkpoint.py). The estimate and the run are each made in a process of their
-own. Disk is the most that lay in OUTPUT.partial at any look, 50 a second.
+own. Disk is the most that lay in OUTPUT.partial at any look; the looks take a fiftieth of the time
+of one processor at most, since all threads of the run wait for the one that they disturb.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from at_size.checkpoint import ALL_SHAPES, write_checkpoint
 from at_size.run import measured
 
-PAUSE = 0.02
+PAUSE, SHARE = 0.02, 50
 STAGES = ("observe", "round", "export")
 
 
@@ -78,14 +79,14 @@ class Watcher:
 
     def _watch(self) -> None:
         while self._on:
-            total = 0
+            total, start = 0, time.perf_counter()
             for path in self._folder.rglob("*"):
                 try:
                     total += path.stat().st_size if path.is_file() else 0
                 except FileNotFoundError:
                     continue
             self._most = max(self._most, total)
-            time.sleep(PAUSE)
+            time.sleep(max(PAUSE, SHARE * (time.perf_counter() - start)))
 
 
 def ratios(foreseen: dict[str, Any], happened: dict[str, Any]) -> dict[str, float]:

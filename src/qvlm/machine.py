@@ -39,6 +39,11 @@ def keep_no_freed_memory() -> None:
     _set_allocator(1 << 20, 1 << 17)
 
 
+def keep_little_freed_memory() -> None:
+    """Lets freed blocks of up to 32 MiB wait for the next ones, as glibc does by itself."""
+    _set_allocator(1 << 25, 1 << 25)
+
+
 def keep_freed_memory() -> None:
     """Lets freed blocks of up to 256 MiB wait for the next ones of their size (glibc).
 

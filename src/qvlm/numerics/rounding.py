@@ -118,8 +118,8 @@ def proxy_loss(weight: Tensor, quantized: QuantizedWeight, matrix: Tensor) -> Te
         quantized: of the same shape.
         matrix: H, [in, in] float32.
     """
-    error = weight - quantized.dequantized()
-    return ((error @ matrix) * error).sum(dim=-1)
+    error = quantized.dequantized().neg_().add_(weight)
+    return (error @ matrix).mul_(error).sum(dim=-1)
 
 
 def split_rows(weight: QuantizedWeight, outputs: list[int]) -> list[QuantizedWeight]:

@@ -21,7 +21,7 @@ _TENSORS = 3
 _FLOAT = 4
 """Bytes of a value that statistics look at."""
 _NAMES = 12
-"""Operations of a look through the names of the model's tensors, when a layer is read."""
+"""Operations, for each tensor of the model, of a look through all of their names."""
 
 
 def stage_seconds(work: Work, rates: Rates) -> dict[str, float]:
@@ -32,7 +32,10 @@ def stage_seconds(work: Work, rates: Rates) -> dict[str, float]:
     return {
         "observe": _observe(work, rates),
         "round": _round(work, rates),
-        "export": export + _TENSORS * linears * rates.tensor + _FILES * rates.file,
+        "export": export
+        + _TENSORS * linears * rates.tensor
+        + _FILES * rates.file
+        + _floats_in_layers(work) * _look_up(work, rates),
     }
 
 
@@ -75,8 +78,21 @@ def _reading(work: Work, tower: Tower, rates: Rates) -> float:
     if not work.streamed:
         return 0.0
     size = sum(work.layer_bytes(path) for path in tower.layers)
-    names = len(tower.layers) * sum(1 for _ in work.model.parameters())
-    return size * rates.read + names * _NAMES * rates.call
+    return size * rates.read + len(tower.layers) * _look_up(work, rates)
+
+
+def _look_up(work: Work, rates: Rates) -> float:
+    """Finding out what becomes of the tensors that are read together: all names are looked at."""
+    return sum(1 for _ in work.model.parameters()) * _NAMES * rates.call
+
+
+def _floats_in_layers(work: Work) -> int:
+    """Tensors of the layers on disk that are not quantized: each is read by itself, and written."""
+    if not work.streamed:
+        return 0
+    paths = [path for tower in work.model_map.towers for path in tower.layers]
+    tensors = sum(1 for path in paths for _ in work.model.get_submodule(path).parameters())
+    return tensors - sum(len(site.linears) for site in work.model_map.sites)
 
 
 def _rows(work: Work, tower: Tower, rates: Rates, leads: int = 0) -> float:

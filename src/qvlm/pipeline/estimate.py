@@ -11,7 +11,7 @@ from qvlm.models import describe
 from qvlm.models.describe import group_size_of
 from qvlm.models.load import load_empty
 from qvlm.pipeline.durations import stage_seconds
-from qvlm.pipeline.needs import Work, disk_needed, memory_needed, resident_bytes
+from qvlm.pipeline.needs import Work, disk_needed, memory_needed, resident_bytes, settle_memory
 from qvlm.pipeline.rates import measure
 from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.pipeline.streaming import check_streamable
@@ -52,6 +52,8 @@ def estimate(
         sample_batches(used, loaded, settings),
         streamed=memory is not None,
     )
+    if memory is not None:
+        settle_memory(work, memory, base)
     start = time.perf_counter()
     dtype = next(loaded.model.parameters()).dtype
     rates = measure(

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from qvlm import machine
 from qvlm.artefacts import ModelMap, Site, Tower
 from qvlm.artefacts.calibration import IMAGE, Batch
 from qvlm.artefacts.layout import TOKEN_TOWERS
@@ -28,6 +29,8 @@ _WORKING_COPIES = 7
 """The same of the rows that are rounded at a time."""
 _LEVEL_BYTES = 1.7
 """Of a weight as a level with its share of scale and zero point, and once more as it is packed."""
+_ROOM = 1.4
+"""Times the memory needed, from which on freed memory may be kept."""
 _ACTIVATION_COPIES = 8
 """Float32 tensors of the widest input that a layer and its statistics hold at a time."""
 
@@ -136,6 +139,18 @@ def check_memory(work: Work, memory: int, base: int) -> None:
             f"this run needs about {needed / 2**30:.1f} GiB, more than --memory "
             f"{memory / 2**30:.1f} GiB: allow more, or lower calibration.batch_size"
         )
+
+
+def settle_memory(work: Work, memory: int, base: int) -> None:
+    """Lets a streamed run keep freed memory for its next tensors, where it may use enough.
+
+    Else the system clears every page anew, which can take a third of the run's time. What a layer
+    freed goes back at its end either way.
+    """
+    if memory_needed(work, base) * _ROOM <= memory:
+        machine.keep_little_freed_memory()
+    else:
+        machine.keep_no_freed_memory()
 
 
 def warn_of_excess(peak: int, memory: int) -> None:

@@ -26,7 +26,13 @@ from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.export import RUN, check_exportable, check_format, export_into
 from qvlm.pipeline.finish import Outcome, write_run
 from qvlm.pipeline.ingredients import ingredients_of, request_of
-from qvlm.pipeline.needs import Work, check_memory, resident_bytes, warn_of_excess
+from qvlm.pipeline.needs import (
+    Work,
+    check_memory,
+    resident_bytes,
+    settle_memory,
+    warn_of_excess,
+)
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.runnable import check_runnable
@@ -124,7 +130,9 @@ def quantize(
             batches = sample_batches(used, loaded, settings)
             guard_batches = sample_batches(guard, loaded, settings) if guard else []
             if memory is not None:
-                check_memory(Work(loaded.model, model_map, settings, batches, True), memory, base)
+                shapes = Work(loaded.model, model_map, settings, batches, streamed=True)
+                check_memory(shapes, memory, base)
+                settle_memory(shapes, memory, base)
             options = {
                 "overwrite": overwrite,
                 "memory": memory,

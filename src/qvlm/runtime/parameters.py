@@ -10,6 +10,7 @@ from torch import nn
 from qvlm.numerics.affine import AffineGrid
 from qvlm.numerics.folded import fold
 from qvlm.numerics.hadamard import hadamard
+from qvlm.numerics.parts import part_by_part
 from qvlm.numerics.weights import QuantizedWeight, quantize_weight
 from qvlm.schemes import ActivationScheme, LayerScheme
 
@@ -61,7 +62,7 @@ def multiplier(
     """Returns the matrix that is quantized, [out, in] float32: D_c W_oc, W H / G, or W."""
     weight = linear.weight.detach().float()
     if scheme.activations.is_rotated:
-        return hadamard(weight, group_size) / group_size
+        return part_by_part(lambda rows: hadamard(rows, group_size) / group_size, weight)
     return weight if grid is None else fold(weight, grid.scale)
 
 

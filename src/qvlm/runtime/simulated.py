@@ -8,6 +8,7 @@ from torch import nn
 from qvlm.numerics.affine import AffineGrid, per_token_grid, quantize
 from qvlm.numerics.folded import folded_matmul
 from qvlm.numerics.hadamard import hadamard
+from qvlm.numerics.parts import part_by_part
 from qvlm.runtime.parameters import LinearParameters
 from qvlm.schemes.layer import FLOAT_BITS
 
@@ -62,9 +63,13 @@ class SimulatedLinear(nn.Module):
         Static inputs: q - z; inputs with ranges of the moment: D (q - z), in the rotated space
         where the scheme rotates; floating-point inputs: x.
         """
-        wide = x.float()
         if self.activations.bits == FLOAT_BITS:
-            return wide
+            return x.float()
+        return part_by_part(self._quantized, x)
+
+    def _quantized(self, x: torch.Tensor) -> torch.Tensor:
+        """What V multiplies, of some rows."""
+        wide = x.float()
         if self.grid is not None:
             return _centred(wide, self.grid)
         if self.activations.is_rotated:
@@ -72,8 +77,8 @@ class SimulatedLinear(nn.Module):
         if self.activations.is_grouped:
             wide = torch.unflatten(wide, -1, (-1, self.group_size))
         grid = per_token_grid(wide, self.activations.bits, self.activations.symmetric)
-        return (_centred(wide, grid) * grid.scale).reshape(x.shape)
+        return _centred(wide, grid).mul_(grid.scale).reshape(x.shape)
 
 
 def _centred(x: torch.Tensor, grid: AffineGrid) -> torch.Tensor:
-    return quantize(x, grid) - grid.zero_point
+    return quantize(x, grid).sub_(grid.zero_point)
