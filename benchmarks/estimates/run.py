@@ -79,14 +79,16 @@ class Watcher:
 
     def _watch(self) -> None:
         while self._on:
-            total, start = 0, time.perf_counter()
-            for path in self._folder.rglob("*"):
-                try:
-                    total += path.stat().st_size if path.is_file() else 0
-                except FileNotFoundError:
-                    continue
-            self._most = max(self._most, total)
-            time.sleep(max(PAUSE, SHARE * (time.perf_counter() - start)))
+            start = time.thread_time()
+            self._most = max(self._most, self._size())
+            time.sleep(max(PAUSE, SHARE * (time.thread_time() - start)))
+
+    def _size(self) -> int:
+        """Bytes at a look; 0 where something vanished meanwhile."""
+        try:
+            return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        except FileNotFoundError:
+            return 0
 
 
 def ratios(foreseen: dict[str, Any], happened: dict[str, Any]) -> dict[str, float]:

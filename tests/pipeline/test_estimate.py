@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,16 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, MixtralConfig
 
 import qvlm
+from qvlm import machine
+from qvlm.artefacts.calibration import Batch
 from qvlm.errors import ModelError, RecipeError
 from qvlm.models import describe, experts
 from qvlm.models.load import load_empty
 from qvlm.pipeline import estimate
-from qvlm.pipeline.needs import Work, check_memory, disk_needed, memory_needed, parameter_bytes
+from qvlm.pipeline.budget import check_memory, settle_memory
+from qvlm.pipeline.durations import stage_seconds
+from qvlm.pipeline.needs import Work, disk_needed, memory_needed, parameter_bytes
+from qvlm.pipeline.rates import Rates
 from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.schemes import load_recipe
 from tiny.llava import tiny_processor
@@ -44,6 +50,13 @@ def work(tmp_path_factory: pytest.TempPathFactory, questions: Path) -> Work:
     used, _ = calibration_samples(f"scienceqa:{questions}", recipe)
     batches = sample_batches(used, loaded, recipe)
     return Work(loaded.model, describe(loaded.model, recipe), recipe, batches, streamed=True)
+
+
+def pictures(work: Work) -> list[Batch]:
+    """Batches of questions about pictures."""
+    loaded = replace(load_empty("pico-llava"), processor=tiny_processor(336, 14))
+    used, _ = calibration_samples("picoscience", work.recipe)
+    return sample_batches(used, loaded, work.recipe)
 
 
 def test_a_7b_model_needs_far_less_with_its_layers_on_disk(work: Work) -> None:
@@ -89,6 +102,37 @@ def test_a_budget_that_is_too_small_is_refused(work: Work) -> None:
     check_memory(work, 6 * GIB, GIB // 2)
     with pytest.raises(ModelError, match=r"needs about \d\.\d GiB, more than --memory 2\.0 GiB"):
         check_memory(work, 2 * GIB, GIB // 2)
+
+
+def test_freed_memory_is_kept_where_the_budget_has_room(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for name in ("keep_little_freed_memory", "keep_no_freed_memory"):
+        monkeypatch.setattr(machine, name, partial(asked.append, name))
+    settle_memory(work, 5 * GIB, GIB // 2)
+    settle_memory(work, 9 * GIB, GIB // 2)
+    assert asked == ["keep_no_freed_memory", "keep_little_freed_memory"]
+
+
+def test_layers_on_disk_are_read_for_every_use(work: Work) -> None:
+    """Once when they are observed or rounded; those of towers before, for what they give."""
+    work = replace(work, batches=[batch for batch in pictures(work) if batch.has_images][:1])
+    assert [len(work.positions(tower)) for tower in work.model_map.quantized_towers] == [1, 1, 1]
+    free = {field.name: 0.0 for field in fields(Rates)}
+    seconds = stage_seconds(work, Rates(**(free | {"read": 1e-9})))
+    towers = {tower.name: tower for tower in work.model_map.quantized_towers}
+    size = {
+        name: sum(work.layer_bytes(path) for path in tower.layers) for name, tower in towers.items()
+    }
+    # The vision tower runs for itself, and for projector and language model: one batch each.
+    observed = 3 * size["vision"] + 2 * size["projector"] + size["language"]
+    assert seconds["observe"] == pytest.approx(1e-9 * observed)
+    assert seconds["round"] == pytest.approx(1e-9 * sum(size.values()))
+    assert seconds["export"] == 0.0
+    named = stage_seconds(work, Rates(**(free | {"call": 1e-6})))
+    in_memory = stage_seconds(replace(work, streamed=False), Rates(**(free | {"call": 1e-6})))
+    assert all(named[stage] > in_memory[stage] for stage in named)
 
 
 def test_disk_is_what_a_run_then_takes(tiny_model: Path, questions: Path, tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ _NAMES = 12
 def stage_seconds(work: Work, rates: Rates) -> dict[str, float]:
     """Returns the seconds of `observe`, `round` and `export`."""
     linears = sum(len(site.linears) for site in work.model_map.sites)
-    # The pieces that rounding wrote are joined: each byte is written once more.
-    export = (work.packed_bytes() + _floats(work)) * rates.disk
+    # The pieces that rounding wrote are joined.
+    export = (work.packed_bytes() + _floats(work)) * rates.joined
     return {
         "observe": _observe(work, rates),
         "round": _round(work, rates),

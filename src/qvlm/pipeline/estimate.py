@@ -10,8 +10,9 @@ from qvlm.artefacts.estimate import Estimate
 from qvlm.models import describe
 from qvlm.models.describe import group_size_of
 from qvlm.models.load import load_empty
+from qvlm.pipeline.budget import memory_taken, settle_memory
 from qvlm.pipeline.durations import stage_seconds
-from qvlm.pipeline.needs import Work, disk_needed, memory_needed, resident_bytes, settle_memory
+from qvlm.pipeline.needs import Work, disk_needed, resident_bytes
 from qvlm.pipeline.rates import measure
 from qvlm.pipeline.samples import calibration_samples, sample_batches
 from qvlm.pipeline.streaming import check_streamable
@@ -61,7 +62,7 @@ def estimate(
     )
     return Estimate(
         streamed=work.streamed,
-        memory_bytes=memory_needed(work, base),
+        memory_bytes=memory_taken(work, memory, base),
         disk_bytes=disk_needed(work),
         seconds=stage_seconds(work, rates),
         measured_seconds=time.perf_counter() - start,

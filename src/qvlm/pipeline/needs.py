@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from qvlm import machine
 from qvlm.artefacts import ModelMap, Site, Tower
 from qvlm.artefacts.calibration import IMAGE, Batch
 from qvlm.artefacts.layout import TOKEN_TOWERS
-from qvlm.errors import ModelError
 from qvlm.models.describe import group_size_of
 from qvlm.models.experts import experts_one_by_one
 from qvlm.numerics.hessian import factorization_bytes
@@ -29,8 +26,6 @@ _WORKING_COPIES = 7
 """The same of the rows that are rounded at a time."""
 _LEVEL_BYTES = 1.7
 """Of a weight as a level with its share of scale and zero point, and once more as it is packed."""
-_ROOM = 1.4
-"""Times the memory needed, from which on freed memory may be kept."""
 _ACTIVATION_COPIES = 8
 """Float32 tensors of the widest input that a layer and its statistics hold at a time."""
 
@@ -129,38 +124,6 @@ def memory_needed(work: Work, base: int) -> int:
         return base + _outside_layers(work) + peak
     # Simulated linears in float32 take the place of every quantized one, levels are kept beside.
     return base + total + 5 * work.weights(work.model_map.sites) + peak
-
-
-def check_memory(work: Work, memory: int, base: int) -> None:
-    """Raises ModelError where a streamed run needs more than it may use."""
-    needed = memory_needed(work, base)
-    if needed > memory:
-        raise ModelError(
-            f"this run needs about {needed / 2**30:.1f} GiB, more than --memory "
-            f"{memory / 2**30:.1f} GiB: allow more, or lower calibration.batch_size"
-        )
-
-
-def settle_memory(work: Work, memory: int, base: int) -> None:
-    """Lets a streamed run keep freed memory for its next tensors, where it may use enough.
-
-    Else the system clears every page anew, which can take a third of the run's time. What a layer
-    freed goes back at its end either way.
-    """
-    if memory_needed(work, base) * _ROOM <= memory:
-        machine.keep_little_freed_memory()
-    else:
-        machine.keep_no_freed_memory()
-
-
-def warn_of_excess(peak: int, memory: int) -> None:
-    """Says that a run took more memory than it was allowed, as the estimate was too low."""
-    if peak > memory:
-        warnings.warn(
-            f"the run took {peak / 2**30:.2f} GiB, more than --memory {memory / 2**30:.2f} GiB: "
-            "please report the model and recipe",
-            stacklevel=2,
-        )
 
 
 def disk_needed(work: Work) -> int:

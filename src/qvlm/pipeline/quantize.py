@@ -22,17 +22,12 @@ from qvlm.artefacts.workspace import workspace
 from qvlm.models import describe, load_model
 from qvlm.models.embeddings import round_embeddings
 from qvlm.models.place import repeatable
+from qvlm.pipeline.budget import check_memory, settle_memory, warn_of_excess
 from qvlm.pipeline.costs import Costs
 from qvlm.pipeline.export import RUN, check_exportable, check_format, export_into
 from qvlm.pipeline.finish import Outcome, write_run
 from qvlm.pipeline.ingredients import ingredients_of, request_of
-from qvlm.pipeline.needs import (
-    Work,
-    check_memory,
-    resident_bytes,
-    settle_memory,
-    warn_of_excess,
-)
+from qvlm.pipeline.needs import Work, resident_bytes
 from qvlm.pipeline.notes import distinct, recorded_warnings
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.pipeline.runnable import check_runnable

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from qvlm.artefacts.joined import write_joined
 from qvlm.artefacts.journal import file_checksum
 from qvlm.artefacts.lazy import LazyTensors
 from qvlm.artefacts.store import to_disk
@@ -30,6 +31,7 @@ from qvlm.schemes import LayerScheme
 _ROWS, _WIDTH = 512, 1024
 _FEW_OUTPUTS, _FEW_CHANNELS = 16, 256
 _FILE = 1 << 25
+_PIECE, _PIECES = 1 << 19, 64
 _VALUES = 1 << 22
 """Most values of hidden states that are looked at."""
 _PATIENCE = 0.5
@@ -56,6 +58,7 @@ class Rates:
         positions: a value of an activation looked at for ranges and their errors.
         pairs: a value of an activation looked at for the dependency, and for its extremes.
         read: a byte of a layer that comes from the disk's cache into memory of its own.
+        joined: a byte that is read from one file and written into another.
         disk: a byte written, synced and checked.
         file: a file, however small.
         tensor: a tensor read from a file, however small.
@@ -76,6 +79,7 @@ class Rates:
     positions: float
     pairs: float
     read: float
+    joined: float
     disk: float
     file: float
     tensor: float
@@ -143,6 +147,9 @@ def measure(
         tensor = _seconds(lambda: LazyTensors(file)["x"])
         disk = (_seconds(lambda: _write(file, _FILE)) - each) / _FILE
         read = _seconds(lambda: _read(file)) / _FILE
+        pieces = {str(index): torch.zeros(_PIECE, dtype=torch.uint8) for index in range(_PIECES)}
+        write_tensors(file, pieces, {})
+        joined = _seconds(lambda: _join(file)) / (_PIECE * _PIECES)
     cubed, squared = _factorization(x)
     return Rates(
         model=_seconds(lambda: F.linear(*narrow)) / products,
@@ -160,6 +167,7 @@ def measure(
         positions=_seconds(look) / states.numel(),
         pairs=_seconds(pair) / states.numel(),
         read=read,
+        joined=joined,
         disk=max(disk, 0.0),
         file=each,
         tensor=tensor,
@@ -223,6 +231,12 @@ def _read(path: Path) -> None:
     """As a layer comes and goes: its memory is asked of the system every time."""
     LazyTensors(path)["x"]
     give_freed_memory_back()
+
+
+def _join(path: Path) -> None:
+    """As the pieces of a checkpoint are put together."""
+    pieces = LazyTensors(path)
+    write_joined(path.with_name("joined"), {name: pieces.source(name) for name in pieces}, {})
 
 
 def _write(path: Path, size: int) -> None:
