@@ -21,9 +21,8 @@ _DISCARDED_MASS = 1e-9
 """Most probability that the levels left out of a band may hold together."""
 
 _CHUNK = 2**12
-"""Elements at a time: what they need stays in the cache and below a megabyte a block, above which
-each would be mapped anew in a run of little memory (2^13 takes two and a half times as long there,
-2^18 twice as long anywhere)."""
+"""Elements at a time: what they need stays in the cache, and each block of it below a megabyte, or
+a run of little memory would have the system clear new pages (`machine.keep_no_freed_memory`)."""
 
 _PIECE = 2**10
 """Elements that one product of matrices adds up."""

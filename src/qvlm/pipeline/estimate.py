@@ -81,4 +81,4 @@ def _representative(work: Work) -> tuple[LayerScheme, int]:
 def _hidden_shape(work: Work) -> tuple[int, int]:
     """Positions of the largest batch in the last tower, and the channels of its hidden states."""
     tower = work.model_map.quantized_towers[-1]
-    return max(work.positions(tower)), work.model_map.sites_of(tower.name)[0].channels
+    return max(work.positions(tower), default=1), work.model_map.sites_of(tower.name)[0].channels
