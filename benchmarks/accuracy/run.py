@@ -69,7 +69,7 @@ def _table(record: dict[str, Any]) -> str:
     comparison = Comparison.model_validate(record["comparison"])
     about = record["machine"]
     return to_markdown(comparison_table(comparison.rows)) + (
-        f"\n\n`benchmarks/accuracy/run.py` on {about['processor']}, {about['threads']} thread(s), "
+        f"\n`benchmarks/accuracy/run.py` on {about['processor']}, {about['threads']} thread(s), "
         f"torch {record['versions']['torch']}, calibration seed 0, {record['seconds']:.0f} s.\n"
     )
 
