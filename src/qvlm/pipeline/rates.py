@@ -31,6 +31,8 @@ from qvlm.schemes import LayerScheme
 _ROWS, _WIDTH = 512, 1024
 _FEW_OUTPUTS, _FEW_CHANNELS = 16, 256
 _FILE = 1 << 25
+_TENSORS = 20
+"""Of the file of a packed layer, about: all are looked up when one is read."""
 _PIECE, _PIECES = 1 << 19, 64
 _VALUES = 1 << 22
 """Most values of hidden states that are looked at."""
@@ -144,7 +146,8 @@ def measure(
     with tempfile.TemporaryDirectory(dir=folder) as place:
         file = Path(place) / "file.safetensors"
         each = _seconds(lambda: _write(file, 1))
-        tensor = _seconds(lambda: LazyTensors(file)["x"])
+        write_tensors(file, {str(n): torch.zeros(1) for n in range(_TENSORS)}, {})
+        tensor = _seconds(lambda: LazyTensors(file).source("0").load())
         disk = (_seconds(lambda: _write(file, _FILE)) - each) / _FILE
         read = _seconds(lambda: _read(file)) / _FILE
         pieces = {str(index): torch.zeros(_PIECE, dtype=torch.uint8) for index in range(_PIECES)}
