@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", default=PRESETS)
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--source", default="picoscience")
-    parser.add_argument("--limit", type=int, help="questions, drawn by seed 0; all of them")
+    parser.add_argument(
+        "--limit", type=int, help="that many questions, drawn by a fixed seed; else all"
+    )
     args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for preset in args.presets:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, MixtralConfig
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, MixtralConfig, PreTrainedConfig
 
 import qvlm
 from qvlm import machine
@@ -29,17 +29,15 @@ GIB = 1 << 30
 SMALL = ("calibration.samples=4", "calibration.batch_size=4")
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory, questions: Path) -> Work:
-    """Four samples on LLaVA-1.5-7B's shapes; the directory holds no weights."""
-    directory = tmp_path_factory.mktemp("7b")
+def work_on(directory: Path, questions: Path, layers: int, text: PreTrainedConfig) -> Work:
+    """Four samples on a LLaVA's shapes, its layers on disk; the directory holds no weights."""
     processor = tiny_processor(336, 14)
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
-            hidden_size=1024, intermediate_size=4096, num_hidden_layers=24,
+            hidden_size=1024, intermediate_size=4096, num_hidden_layers=layers,
             num_attention_heads=16, image_size=336, patch_size=14,
         ),
-        text_config=LlamaConfig(vocab_size=32064),
+        text_config=text,
         image_token_index=processor.image_token_id,
     )  # fmt: skip
     config.dtype = torch.bfloat16
@@ -50,6 +48,13 @@ def work(tmp_path_factory: pytest.TempPathFactory, questions: Path) -> Work:
     used, _ = calibration_samples(f"scienceqa:{questions}", recipe)
     batches = sample_batches(used, loaded, recipe)
     return Work(loaded.model, describe(loaded.model, recipe), recipe, batches, streamed=True)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, questions: Path) -> Work:
+    """LLaVA-1.5-7B's shapes."""
+    directory = tmp_path_factory.mktemp("7b")
+    return work_on(directory, questions, 24, LlamaConfig(vocab_size=32064))
 
 
 def pictures(work: Work) -> list[Batch]:
@@ -72,26 +77,11 @@ def test_experts_one_at_a_time_need_much_less(
     tmp_path: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two layers of Mixtral 8x7B's widths, as benchmarks/at_size quantizes them."""
-    processor = tiny_processor(336, 14)
-    config = LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=1024, intermediate_size=4096, num_hidden_layers=4,
-            num_attention_heads=16, image_size=336, patch_size=14,
-        ),
-        text_config=MixtralConfig(
-            vocab_size=32064, hidden_size=4096, intermediate_size=14336, num_hidden_layers=2,
-            num_attention_heads=32, num_key_value_heads=32, num_local_experts=8,
-        ),
-        image_token_index=processor.image_token_id,
+    text = MixtralConfig(
+        vocab_size=32064, hidden_size=4096, intermediate_size=14336, num_hidden_layers=2,
+        num_attention_heads=32, num_key_value_heads=32, num_local_experts=8,
     )  # fmt: skip
-    config.dtype = torch.bfloat16
-    config.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    recipe = load_recipe("w4a4", SMALL)
-    loaded = load_empty(tmp_path)
-    used, _ = calibration_samples(f"scienceqa:{questions}", recipe)
-    batches = sample_batches(used, loaded, recipe)
-    work = Work(loaded.model, describe(loaded.model, recipe), recipe, batches, streamed=True)
+    work = work_on(tmp_path, questions, 4, text)
     base = 400 << 20
     assert memory_needed(work, base) == pytest.approx(8.5 * GIB, rel=0.02)
     monkeypatch.setattr(experts, "AT_ONCE", 1 << 50)

@@ -63,9 +63,8 @@ def _pass(work: Work, tower: Tower, rate: float, rates: Rates) -> float:
 
 def _caught(work: Work, tower: Tower, rate: float, rates: Rates) -> float:
     """What reaches a tower: the towers before it, and its own first layer."""
-    return sum(_pass(work, each, rate, rates) for each in _before(work, tower)) + (
-        _pass(work, tower, rate, rates) / len(tower.layers)
-    )
+    before = sum(_pass(work, each, rate, rates) for each in _before(work, tower))
+    return before + _pass(work, tower, rate, rates) / len(tower.layers)
 
 
 def _before(work: Work, tower: Tower) -> list[Tower]:

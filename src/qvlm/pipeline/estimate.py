@@ -32,7 +32,8 @@ def estimate(
     """Returns peak memory, disk and seconds per stage that `quantize` would need here.
 
     Memory and disk follow from shapes, seconds from a measurement of a few seconds. A search, its
-    guard and a training of the vision tower are not foreseen.
+    guard and a training of the vision tower are not foreseen. With `memory`, the allocator of this
+    process is set as `quantize` would set it, since the measurement depends on it.
 
     Args:
         model, recipe, calibration, overrides, memory, trust_remote_code: as in `quantize`.
