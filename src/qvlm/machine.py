@@ -11,8 +11,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
-"""M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8
+"""M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX of mallopt(3)."""
 LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "pillow")
 
 
@@ -36,12 +36,16 @@ def keep_no_freed_memory() -> None:
     By default it keeps freed blocks of up to 32 MiB for later: gigabytes, after weights of many
     sizes have come and gone. From here on, each block above 1 MiB is mapped by itself.
     """
-    _set_allocator(1 << 20, 1 << 17)
+    _set_allocator(mapped=1 << 20, kept=1 << 17, arenas=1)
 
 
 def keep_little_freed_memory() -> None:
-    """Lets freed blocks of up to 32 MiB wait for the next ones, as glibc does by itself."""
-    _set_allocator(1 << 25, 1 << 25)
+    """Lets freed blocks of up to 32 MiB wait for the next ones, as glibc does by itself (glibc).
+
+    All threads take them from one place: `give_freed_memory_back` does not reach what lies on top
+    of another thread's.
+    """
+    _set_allocator(mapped=1 << 25, kept=1 << 25, arenas=1)
 
 
 def keep_freed_memory() -> None:
@@ -49,15 +53,18 @@ def keep_freed_memory() -> None:
 
     Otherwise each batch of an evaluation waits for the system to clear the same pages again.
     """
-    _set_allocator(1 << 28, 1 << 28)
+    _set_allocator(mapped=1 << 28, kept=1 << 28)
 
 
-def _set_allocator(mapped: int, kept: int) -> None:
-    """Sets from how many bytes a block is mapped by itself, and how many may wait on top."""
+def _set_allocator(mapped: int, kept: int, arenas: int | None = None) -> None:
+    """Sets from how many bytes a block is mapped by itself, how many may wait on top of an arena,
+    and, if given, how many arenas there may be."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(_MMAP_THRESHOLD, mapped)
         set_option(_TRIM_THRESHOLD, kept)
+        if arenas is not None:
+            set_option(_ARENA_MAX, arenas)
 
 
 def give_freed_memory_back() -> None:
