@@ -53,7 +53,7 @@ def _setting(record: dict[str, Any]) -> Lines:
     full = record[FULL_PRECISION]
     machine, versions = full["machine"], full["versions"]
     libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
-    yield f"### {record['model']}\n"
+    yield f"### {_title(record)}\n"
     yield (
         f"{record['samples']} calibration samples; {record['questions']} questions of "
         f"{record['source']} ({record['split']}), greedy. "
@@ -61,9 +61,14 @@ def _setting(record: dict[str, Any]) -> Lines:
     )
 
 
+def _title(record: dict[str, Any]) -> str:
+    """A model may have been asked few questions of all methods, and many of some."""
+    return f"{record['model']}, {record['questions']:,} questions"
+
+
 def _accuracies(record: dict[str, Any]) -> Lines:
     columns = list(record[FULL_PRECISION]["columns"])
-    yield f"**Accuracy, %, {record['model']}**\n"
+    yield f"**Accuracy, %, {_title(record)}**\n"
     yield from _head("bits", "method", "seeds", *columns, "less the preset, paired", "KL, nats")
     full = record[FULL_PRECISION]["columns"]
     yield _row("32", FULL_PRECISION, "", *(_number(full[name], 2) for name in columns), "", "0")
@@ -78,7 +83,7 @@ def _accuracies(record: dict[str, Any]) -> Lines:
 
 def _costs(record: dict[str, Any]) -> Lines:
     full = record[FULL_PRECISION]
-    yield f"**Cost, {record['model']}**\n"
+    yield f"**Cost, {_title(record)}**\n"
     yield from _head(
         "bits",
         "method",
@@ -116,7 +121,7 @@ def _costs(record: dict[str, Any]) -> Lines:
 
 def _perplexities(record: dict[str, Any]) -> Lines:
     text = record[FULL_PRECISION]["text"]
-    yield f"**Perplexity on plain text, {record['model']}** ({text['text']})\n"
+    yield f"**Perplexity on plain text, {_title(record)}** ({text['text']})\n"
     present = [w for w in WIDTHS if any(w in by_width for by_width in record["cells"].values())]
     yield from _head("method", *(width.upper() for width in present))
     yield _row(FULL_PRECISION, *[_number(text["perplexity"], 2)] * len(present))
@@ -132,7 +137,7 @@ def _perplexities(record: dict[str, Any]) -> Lines:
 
 def _remarks(record: dict[str, Any]) -> Lines:
     """Where each method worked, what is peculiar to it, and why a figure is missing."""
-    yield f"**What was quantized, {record['model']}**\n"
+    yield f"**What was quantized, {_title(record)}**\n"
     places: dict[str, list[str]] = {}
     remarks = []
     for method in _methods(record):

@@ -16,6 +16,7 @@ from qvlm.errors import QvlmError
 from qvlm.evaluation.broken import broken_reason
 from qvlm.runtime import QuantizedLinear
 from tiny.exports import quantized_run
+from tiny.llava import save_llava, tiny_llava
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,16 @@ def test_a_native_run_gives_the_same_numbers_both_ways(quantized):
     assert "largest difference 0," in logits.detail
     assert {row.vllm for row in result.rows} == {"refuses it: export it"}
     assert sum(row.layers for row in result.rows) == 35
+
+
+@pytest.mark.parametrize("recipe", ["w4a4", "w8a8-static"])
+def test_an_output_layer_tied_to_the_embeddings_is_counted_once(recipe, questions, tmp_path):
+    model = save_llava(tmp_path / "model", *tiny_llava(tied=True))
+    run = quantized_run(model, questions, tmp_path / "run", recipe)
+    assert outcomes(qvlm.verify(run))["size"] == "ok"
+    if recipe == "w8a8-static":
+        pipeline.export(run, tmp_path / "exported")
+        assert set(outcomes(qvlm.verify(tmp_path / "exported")).values()) == {"ok"}
 
 
 def test_ranges_per_group_are_compared_linear_by_linear(

@@ -25,13 +25,16 @@ def empty_model(directory: Path) -> nn.Module:
     try:
         with init_empty_weights(include_buffers=False):
             config = AutoConfig.for_model(**values)
-            model: nn.Module = AutoModelForImageTextToText.from_config(config)
+            model = AutoModelForImageTextToText.from_config(config)
     except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ArtefactError(
             f"'{directory / 'config.json'}' describes no model that can be built: {reason[0]}"
         ) from error
-    return model
+    # Without memory every assignment made a parameter of its own, so nothing is tied yet.
+    model.tie_weights()
+    empty: nn.Module = model
+    return empty
 
 
 def _read_config(directory: Path) -> dict[str, Any]:
