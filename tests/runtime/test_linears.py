@@ -66,6 +66,9 @@ def test_both_arithmetics_agree_bit_for_bit_and_with_float64(
     torch.testing.assert_close(integer.double(), expected, rtol=0, atol=2e-6 * span)
     fast = SimulatedLinear(parameters)(x)
     torch.testing.assert_close(fast.double(), expected, rtol=0, atol=1e-5 * span)
+    waiting = SimulatedLinear(parameters, waits=True)
+    assert torch.equal(waiting(x), fast)
+    assert waiting.weight.is_meta
 
 
 @pytest.mark.parametrize(("bits", "rotate"), GROUPED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -113,7 +113,9 @@ def test_what_is_installed_is_exported_and_runs_in_integers(
         index = bench.installer.index_of(site, bench.clips)
         nearest = bench.installer.parameters(site, index)
         for path, parameters in final(site).items():
-            installed = bench.model.get_submodule(path)
+            installed = cast(SimulatedLinear, bench.model.get_submodule(path))
+            assert installed.weight.is_meta, "a finished layer keeps its levels only"
+            installed.fill()
             assert torch.equal(installed.weight, parameters.weight.dequantized()), path
             changed += not torch.equal(parameters.weight.levels, nearest[path].weight.levels)
     assert changed == len(bench.model_map.site_of_linear)
@@ -207,7 +209,8 @@ def test_the_guard_goes_back_to_nearest_when_the_rounded_model_answers_worse(
         index = bench.installer.index_of(site, bench.clips)
         for path, nearest in bench.installer.parameters(site, index).items():
             assert torch.equal(final(site)[path].weight.levels, nearest.weight.levels)
-            installed = bench.model.get_submodule(path)
+            installed = cast(SimulatedLinear, bench.model.get_submodule(path))
+            installed.fill()
             assert torch.equal(installed.weight, nearest.weight.dequantized())
 
 

@@ -79,7 +79,7 @@ def let_wait(expert: nn.Module) -> None:
     object.__setattr__(expert, _WAITING, True)
 
 
-def waits(model: nn.Module, linear: str) -> bool:
+def is_waiting(model: nn.Module, linear: str) -> bool:
     """True for a linear of such an expert, by its path: it is replaced by a `Refillable` one."""
     return getattr(model.get_submodule(linear.rpartition(".")[0]), _WAITING, False)
 

@@ -122,8 +122,11 @@ def memory_needed(work: Work, base: int) -> int:
     total = parameter_bytes(work.model)
     if work.streamed:
         return base + _outside_layers(work) + peak
-    # Simulated linears in float32 take the place of every quantized one, levels are kept beside.
-    return base + total + 5 * work.weights(work.model_map.sites) + peak
+    weights = work.weights(work.model_map.sites)
+    # Of finished layers the levels are kept. A search has all its choices in float32 before that.
+    searched = work.recipe.search.strategy != "none"
+    beside = max(_LEVEL_BYTES * weights, 4 * weights * searched)
+    return base + total + int(beside) + peak
 
 
 def disk_needed(work: Work) -> int:
@@ -148,7 +151,8 @@ def _outside_layers(work: Work) -> int:
 
 def _layer_needs(work: Work, tower: Tower, layer: int) -> int:
     sites = work.model_map.sites_of(tower.name, layer)
-    held = _held(work, tower.layers[layer], sites) if work.streamed else 0
+    simulated = 4 * work.weights(sites)
+    held = _held(work, tower.layers[layer], sites) if work.streamed else simulated
     if not sites:
         return held
     batch = max(work.positions(tower), default=0)

@@ -19,7 +19,7 @@ class SimulatedLinear(nn.Module):
     Equal to the integer runtime up to the rounding of the float sums (1e-5 relative).
 
     Attributes:
-        weight: V, [out, in] float32; without memory where it waits to be filled.
+        weight: V, [out, in] float32; without memory where it waits to be needed.
         bias: [out] float32 or None.
     """
 
@@ -31,7 +31,8 @@ class SimulatedLinear(nn.Module):
 
         Args:
             parameters: of the linear.
-            waits: keeps the levels, a byte per weight, and V only between `fill` and `empty`.
+            waits: keeps the levels, a byte per weight, and V only between `fill` and `empty`, or
+                while it computes.
         """
         super().__init__()
         self._levels = parameters.weight if waits else None
@@ -45,7 +46,10 @@ class SimulatedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] -> [..., out], in the dtype of x."""
-        return folded_matmul(self.multiplied(x), self.weight, self.bias).to(x.dtype)
+        weight = self.weight
+        if self._levels is not None and weight.is_meta:
+            weight = self._levels.dequantized()
+        return folded_matmul(self.multiplied(x), weight, self.bias).to(x.dtype)
 
     def fill(self) -> None:
         """Makes the weight of a linear that waits."""

@@ -13,7 +13,7 @@ from qvlm.artefacts.statistics import ActivationStats
 from qvlm.models.describe import group_size_of
 from qvlm.models.place import device_of
 from qvlm.models.replay import replace_module
-from qvlm.models.residency import on_disk, waits
+from qvlm.models.residency import is_waiting, on_disk
 from qvlm.numerics.affine import AffineGrid, grid_from_range
 from qvlm.numerics.weights import QuantizedWeight
 from qvlm.runtime import LinearParameters, SimulatedLinear, quantize_linear
@@ -70,16 +70,22 @@ class Installer:
         }
 
     @torch.no_grad()
-    def install(self, site: Site, index: int | None) -> None:
-        """Replaces a site's linears by simulated ones, rounded to nearest."""
+    def install(self, site: Site, index: int | None, *, waits: bool = False) -> None:
+        """Replaces a site's linears by simulated ones, rounded to nearest.
+
+        Args:
+            site: which.
+            index: of its percentile.
+            waits: their float weights are made when they compute, and not kept.
+        """
         self._rounded.pop(site.name, None)
-        self._put(self.parameters(site, index))
+        self._put(self.parameters(site, index), waits=waits)
 
     @torch.no_grad()
     def install_plan(self, clips: ClipPlan) -> None:
-        """Installs every site as a plan says, rounded to nearest."""
+        """Installs every site as a plan says, rounded to nearest; float weights are not kept."""
         for site in self.model_map.sites:
-            self.install(site, self.index_of(site, clips))
+            self.install(site, self.index_of(site, clips), waits=True)
 
     def multipliers(self, site: Site, index: int | None) -> dict[str, torch.Tensor]:
         """Path -> the matrix [out, in] float32 that is quantized at a percentile index."""
@@ -88,12 +94,22 @@ class Installer:
 
     @torch.no_grad()
     def install_rounded(
-        self, site: Site, index: int | None, weights: Mapping[str, QuantizedWeight]
+        self,
+        site: Site,
+        index: int | None,
+        weights: Mapping[str, QuantizedWeight],
+        *,
+        waits: bool = False,
     ) -> None:
         """Installs and keeps, for `final`, the `multipliers` of a site quantized elsewhere."""
         parameters = self.completed(site, index, weights)
         self._rounded[site.name] = (index, parameters)
-        self._put(parameters)
+        self._put(parameters, waits=waits)
+
+    @torch.no_grad()
+    def rest(self, site: Site, clips: ClipPlan) -> None:
+        """Lets go of the float weights of a site that is done: they are made when it computes."""
+        self._put(self.final(clips)(site), waits=True)
 
     def completed(
         self, site: Site, index: int | None, weights: Mapping[str, QuantizedWeight]
@@ -146,9 +162,9 @@ class Installer:
         for path, linear in self._linears.items():
             replace_module(self.model, path, linear)
 
-    def _put(self, parameters: Mapping[str, LinearParameters]) -> None:
+    def _put(self, parameters: Mapping[str, LinearParameters], *, waits: bool = False) -> None:
         for path, linear in parameters.items():
-            simulated = SimulatedLinear(linear, waits=waits(self.model, path))
+            simulated = SimulatedLinear(linear, waits=waits or is_waiting(self.model, path))
             replace_module(self.model, path, simulated)
 
     def _original(self, path: str) -> nn.Linear:

@@ -64,7 +64,14 @@ class LayerSteps:
         if not self._park(name, tower, layer):
             for site in self.sites(tower, layer):
                 index = self.installer.index_of(site, self.clips)
-                self.installer.install_rounded(site, index, self._weights(site, step))
+                weights = self._weights(site, step)
+                self.installer.install_rounded(site, index, weights, waits=True)
+
+    def rest(self, tower: Tower, layer: int) -> None:
+        """Lets go of the float weights of a finished layer that always is in memory."""
+        if holdable(self.installer.model, tower.layers[layer]) is None:
+            for site in self.sites(tower, layer):
+                self.installer.rest(site, self.clips)
 
     def _park(self, name: str, tower: Tower, layer: int) -> bool:
         weights = holdable(self.installer.model, tower.layers[layer])

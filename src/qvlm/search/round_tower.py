@@ -84,7 +84,8 @@ def nearest_tower(run: RoundingRun, tower: Tower) -> Iterator[None]:
         else:
             with resident(run.installer.model, path):
                 for site in run.layers_done.sites(tower, layer):
-                    run.installer.install(site, run.installer.index_of(site, run.clips))
+                    index = run.installer.index_of(site, run.clips)
+                    run.installer.install(site, index, waits=True)
                 run.layers_done.save(NEAREST, tower, layer, {})
         yield
 
@@ -116,6 +117,7 @@ def round_tower(run: RoundingRun, tower: Tower, batches: Sequence[Batch]) -> Ite
                 if step is None:
                     info = _info(sites, tower_run.layer_forwards - before)
                     done.save(ROUNDED, tower, layer, info)
+                    done.rest(tower, layer)
             steps.drop(_inputs(tower, layer))
             inputs = outputs
         yield
