@@ -40,7 +40,7 @@ def keep_no_freed_memory() -> None:
 
 
 def keep_little_freed_memory() -> None:
-    """Lets freed blocks of up to 32 MiB wait for the next ones, as glibc does by itself (glibc).
+    """Lets freed blocks of up to 32 MiB wait for the next ones, as glibc does by itself.
 
     All threads take them from one place: `give_freed_memory_back` does not reach what lies on top
     of another thread's.
