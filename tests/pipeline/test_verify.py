@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
 
 import qvlm
 from qvlm import pipeline
 from qvlm.errors import QvlmError
 from qvlm.evaluation.broken import broken_reason
+from qvlm.pipeline.noise import noisy_embeddings
 from qvlm.runtime import QuantizedLinear
 from tiny.exports import quantized_run
 from tiny.llava import save_llava, tiny_llava
+
+verification = importlib.import_module("qvlm.pipeline.verify")
+"""The module; the package names its function."""
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,29 @@ def test_a_scale_that_was_changed_shows_in_the_logits(exported, tmp_path):
     assert outcomes(qvlm.verify(copy))["logits"] == "failed"
 
 
+def test_an_export_may_move_as_far_as_the_last_bits_of_its_inputs_move_it(exported, monkeypatch):
+    monkeypatch.setattr(verification, "tolerance_of", lambda _found: 0.0)
+    check = next(check for check in qvlm.verify(exported).checks if check.name == "logits")
+    said = re.search(
+        r"relative (\S+) \(tolerance (\S+); the last bits .* move it (\S+)\)", check.detail
+    )
+    relative, tolerance, by_noise = map(float, said.groups())
+    assert 0 < by_noise == pytest.approx(tolerance / 2, rel=0.05)
+    assert check.outcome == ("ok" if relative <= tolerance else "failed")
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 1e-6), (torch.bfloat16, 2.0**-7)])
+def test_noise_is_a_millionth_or_the_last_bit_and_ends(tiny_model, dtype, size):
+    model = AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=dtype)
+    embeddings, tokens = model.get_input_embeddings(), torch.arange(1, 100)
+    exact = embeddings(tokens)
+    with noisy_embeddings(model):
+        changed = embeddings(tokens)
+    steps = (changed.float() / exact.float() - 1).detach().abs()
+    assert size / 2 < float(steps.max()) < 1.5 * size
+    assert torch.equal(embeddings(tokens), exact)
+
+
 def test_a_run_that_is_gone_is_said(exported, tmp_path):
     copy = shutil.copytree(exported, tmp_path / "served")
     report = json.loads((copy / "export.json").read_text())
@@ -124,7 +154,6 @@ def test_checkpoints_of_others_are_read(tiny_model, questions, tmp_path):
     """Made with compressed-tensors' own API; llm-compressor's are in tests/e2e."""
     from compressed_tensors.compressors import ModelCompressor
     from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
-    from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(tiny_model)
     scheme = {
