@@ -64,23 +64,13 @@ def on_disk(model: nn.Module, name: str) -> torch.Tensor:
     raise RuntimeError(f"'{name}' is nowhere to be read from")
 
 
-class Refillable(Protocol):
-    """A linear whose weight is there between `fill` and `empty` only."""
-
-    def fill(self) -> None:
-        """Makes the weight."""
-
-    def empty(self) -> None:
-        """Lets go of it."""
-
-
 def let_wait(expert: nn.Module) -> None:
     """Marks an expert whose weights are in memory only while it computes."""
     object.__setattr__(expert, _WAITING, True)
 
 
 def is_waiting(model: nn.Module, linear: str) -> bool:
-    """True for a linear of such an expert, by its path: it is replaced by a `Refillable` one."""
+    """True for a linear of such an expert, by its path: what replaces it waits as well."""
     return getattr(model.get_submodule(linear.rpartition(".")[0]), _WAITING, False)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from qvlm.machine import give_freed_memory_back
-from qvlm.models.residency import Refillable, let_wait
+from qvlm.models.residency import let_wait
 
 Read = Callable[[str], torch.Tensor]
 """Name of a weight in its layer -> the weight, [out, in]."""
@@ -24,7 +23,7 @@ def linears_of(expert: nn.Module) -> list[str]:
 def read_while_computing(expert: nn.Module, path: str, read: Read) -> None:
     """Lets an expert's forward read the weights of its linears, and let go of them.
 
-    A linear that was replaced by a quantized one makes its weight instead.
+    A linear that was replaced by a quantized one makes its weight by itself.
 
     Args:
         expert: in full precision.
@@ -35,30 +34,21 @@ def read_while_computing(expert: nn.Module, path: str, read: Read) -> None:
     original = expert.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        linears = {name: getattr(expert, name) for name in names}
+        linears = {
+            name: part for name in names if isinstance(part := getattr(expert, name), nn.Linear)
+        }
         try:
             for name, linear in linears.items():
-                _fill(linear, partial(read, f"{path}.{name}.weight"))
+                _put(linear, read(f"{path}.{name}.weight"))
             return original(*args, **kwargs)
         finally:
             for linear in linears.values():
-                _empty(linear)
+                _put(linear, linear.weight.detach().to("meta"))
             give_freed_memory_back()
 
     expert.forward = forward
     let_wait(expert)
 
 
-def _fill(linear: nn.Module, read: Callable[[], torch.Tensor]) -> None:
-    if isinstance(linear, nn.Linear):
-        linear._parameters["weight"] = nn.Parameter(read(), requires_grad=False)
-    else:
-        cast(Refillable, linear).fill()
-
-
-def _empty(linear: nn.Module) -> None:
-    if isinstance(linear, nn.Linear):
-        weight = linear.weight.detach().to("meta")
-        linear._parameters["weight"] = nn.Parameter(weight, requires_grad=False)
-    else:
-        cast(Refillable, linear).empty()
+def _put(linear: nn.Linear, weight: torch.Tensor) -> None:
+    linear._parameters["weight"] = nn.Parameter(weight, requires_grad=False)

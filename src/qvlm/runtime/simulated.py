@@ -19,7 +19,7 @@ class SimulatedLinear(nn.Module):
     Equal to the integer runtime up to the rounding of the float sums (1e-5 relative).
 
     Attributes:
-        weight: V, [out, in] float32; without memory where it waits to be needed.
+        weight: V, [out, in] float32; without memory where it waits.
         bias: [out] float32 or None.
     """
 
@@ -31,8 +31,7 @@ class SimulatedLinear(nn.Module):
 
         Args:
             parameters: of the linear.
-            waits: keeps the levels, a byte per weight, and V only between `fill` and `empty`, or
-                while it computes.
+            waits: keeps the levels, a byte per weight, and V only while it computes.
         """
         super().__init__()
         self._levels = parameters.weight if waits else None
@@ -46,20 +45,11 @@ class SimulatedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] -> [..., out], in the dtype of x."""
-        weight = self.weight
-        if self._levels is not None and weight.is_meta:
-            weight = self._levels.dequantized()
-        return folded_matmul(self.multiplied(x), weight, self.bias).to(x.dtype)
+        return folded_matmul(self.multiplied(x), self.matrix(), self.bias).to(x.dtype)
 
-    def fill(self) -> None:
-        """Makes the weight of a linear that waits."""
-        if self._levels is not None:
-            self.weight = self._levels.dequantized()
-
-    def empty(self) -> None:
-        """Lets go of it again."""
-        if self._levels is not None:
-            self.weight = self.weight.to("meta")
+    def matrix(self) -> torch.Tensor:
+        """Returns V [out, in] in float32, made for the moment where it waits."""
+        return self.weight if self._levels is None else self._levels.dequantized()
 
     def multiplied(self, x: torch.Tensor) -> torch.Tensor:
         """Returns what V multiplies, of the shape of x, in float32.
