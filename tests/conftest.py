@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tiny.hub import Hub
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Read when Triton is imported: without a GPU its kernels run in its interpreter, on the CPU.
@@ -73,3 +77,21 @@ def edit_tensors() -> Callable[[Path, Callable[[dict], None]], None]:
         save_file(tensors, path, metadata={"format": "pt"})
 
     return edit
+
+
+@pytest.fixture
+def hub(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub with the model `tiny/llava`, and an empty cache."""
+    from huggingface_hub import close_session, constants
+
+    from tiny.hub import Hub, serving
+
+    with serving(Hub({"tiny/llava": tiny_model})) as served:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", served.url)
+        template = "{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{served.url}/{template}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        close_session()
+        yield served
+    close_session()

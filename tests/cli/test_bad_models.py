@@ -19,6 +19,21 @@ def test_a_hub_id_that_cannot_be_reached(refuses_to_quantize):
     assert "'no-such-org/no-such-model'" in line
 
 
+def test_a_name_that_the_hub_does_not_know(refuses_to_quantize, hub):
+    line = refuses_to_quantize(model="runs/pico-q4")
+    assert "'runs/pico-q4' is neither a directory here nor a model on the hub" in line
+
+
+@pytest.mark.parametrize("method", ["awq", "bitsandbytes", "fp8", None])
+def test_a_model_that_others_quantized(refuses_to_quantize, model_copy, method):
+    path = model_copy / "config.json"
+    config = json.loads(path.read_text())
+    config["quantization_config"] = {"quant_method": method} if method else {"load_in_4bit": True}
+    path.write_text(json.dumps(config))
+    line = refuses_to_quantize(model=model_copy)
+    assert f"is quantized already ({method or 'method unnamed'})" in line
+
+
 def test_a_file_in_place_of_a_directory(refuses_to_quantize, tmp_path):
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF")

@@ -56,6 +56,8 @@ class Result(Frozen):
 
     qvlm_version: str
     model: str
+    commit: str | None = None
+    """Of a model of the hub: what was quantized of its repository."""
     architecture: str
     recipe: dict[str, Any]
     calibration_source: str

@@ -13,7 +13,11 @@ from qvlm.cli.parameters import Adapter, Device, Overwrite, Set, TrustRemoteCode
 
 def analyze(
     model: Annotated[
-        str, typer.Argument(help="pico-llava (comes with qvlm), a model directory, or a hub id.")
+        str,
+        typer.Argument(
+            help="pico-llava (comes with qvlm), a model directory, or a hub id (org/name, "
+            "org/name@revision)."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Directory to create.")],
     recipe: Annotated[

@@ -11,7 +11,12 @@ from qvlm.cli.parameters import Adapter, Overwrite, Set, adapter_override
 
 
 def compare(
-    model: Annotated[str, typer.Argument(help="pico-llava, a model directory, or a hub id.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="pico-llava, a model directory, or a hub id (org/name, org/name@revision)."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Directory to create.")],
     recipe: Annotated[str, typer.Option(help="Bits and granularities of all methods.")] = "w4a4",
     calibration: Annotated[

@@ -30,7 +30,7 @@ def quantize(
         str | None,
         typer.Argument(
             help="pico-llava (comes with qvlm), smol-llava (after qvlm reference build "
-            "smol-llava), a model directory, or a hub id."
+            "smol-llava), a model directory, or a hub id (org/name, org/name@revision)."
         ),
     ] = None,
     recipe: Annotated[

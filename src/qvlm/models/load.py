@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from torch import nn
 from qvlm.artefacts.checkpoint import QUANT_METHOD
 from qvlm.artefacts.exported import STANDARD
 from qvlm.errors import ModelError, WeightsError
+from qvlm.models.download_bar import Report
 from qvlm.models.experts import split_experts
+from qvlm.models.locate import locate
 from qvlm.models.own import register_architectures
 from qvlm.models.place import CPU
 from qvlm.models.processor import read_processor
@@ -23,12 +24,6 @@ from qvlm.models.quiet import quiet_transformers
 from qvlm.models.reader import first_dtype
 from qvlm.models.registry import adapter_for
 from qvlm.models.streamed import stream_model
-from qvlm.reference import cache_directory, pico_llava_path
-
-BUNDLED = "pico-llava"
-BUILT = "smol-llava"
-"""Built into the cache by `qvlm reference build smol-llava`."""
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class LoadedModel:
         model: in evaluation mode, in its stored dtype.
         processor: text and images -> model inputs.
         name: what the user asked for.
-        directory: where its files are (for a hub id, in the hub's cache).
+        directory: where its files are (of a model of the hub, in its cache).
     """
 
     model: nn.Module
@@ -56,85 +51,52 @@ def load_model(
     compressed: Mapping[str, Any] | None = None,
     streamed: bool = False,
     device: torch.device = CPU,
+    report: Report | None = None,
 ) -> LoadedModel:
     """Loads a model and its processor; fused experts become linears.
 
     Args:
-        name: `pico-llava`, `smol-llava`, a directory or a hub id.
+        name: as `locate` takes it.
         adapter: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
         compressed: let in what compressed-tensors quantized, which Transformers then simulates by
             this `quantization_config`.
         streamed: leave the layers on disk until they are used, see `models.streamed`.
         device: where the model computes; streamed layers come there one at a time.
+        report: told how far a download is, see `models.hub.fetch`.
 
     Raises:
         ModelError: it does not exist, is quantized already, is not an LVLM with an adapter, has no
             safetensors weights, or lacks weights that its architecture needs.
         WeightsError: a weight is NaN or infinite.
     """
-    source = resolve(name)
+    source = locate(name, code=trust_remote_code, report=report)
     register_architectures()
-    known = adapter_for(_model_type(source, trust_remote_code, compressed is not None), adapter)
+    known = adapter_for(_model_type(source, compressed is not None), adapter)
     if streamed:
-        skeleton = _skeleton(source, trust_remote_code)
-        model = stream_model(directory_of(source), skeleton, known, device)
+        skeleton = _skeleton(name, source, trust_remote_code)
+        model = stream_model(source, skeleton, known, device)
     else:
         model = _read_weights(source, trust_remote_code, compressed)
         split_experts(model)
         check_finite(model)
         model.to(device)
     processor = read_processor(source, trust_remote_code)
-    return LoadedModel(model, processor, str(name), directory_of(source))
+    return LoadedModel(model, processor, str(name), source)
 
 
 def load_empty(
     name: str | Path, *, adapter: str = "auto", trust_remote_code: bool = False
 ) -> LoadedModel:
     """As `load_model`, but without memory for the parameters: for what depends on shapes alone."""
-    source = resolve(name)
+    source = locate(name, weights=False, code=trust_remote_code)
     register_architectures()
-    adapter_for(_model_type(source, trust_remote_code, compressed=False), adapter)
-    model = _skeleton(source, trust_remote_code)
+    adapter_for(_model_type(source, compressed=False), adapter)
+    model = _skeleton(name, source, trust_remote_code)
     split_experts(model)
     model.tie_weights()
     processor = read_processor(source, trust_remote_code)
-    return LoadedModel(model, processor, str(name), directory_of(source))
-
-
-def resolve(name: str | Path) -> str | Path:
-    """Turns what the user wrote into a directory or a hub id.
-
-    Raises:
-        ModelError: it is neither.
-    """
-    if str(name) == BUNDLED:
-        return pico_llava_path()
-    if str(name) == BUILT:
-        return _built()
-    path = Path(name)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"'{path}' has no config.json: give the directory of a saved model")
-        return path
-    if path.exists():
-        raise ModelError(f"'{path}' is a file: give the directory of a saved model")
-    if _HUB_ID.fullmatch(str(name)):
-        return str(name)
-    raise ModelError(
-        f"model '{name}' does not exist: give a directory, a hub id (org/name), '{BUNDLED}' "
-        f"or '{BUILT}'"
-    )
-
-
-def _built() -> Path:
-    """The built smol-llava's directory."""
-    directory = cache_directory() / BUILT
-    if not (directory / "config.json").is_file():
-        raise ModelError(
-            f"{BUILT} has not been built yet ('{directory}'): run `qvlm reference build {BUILT}`"
-        )
-    return directory
+    return LoadedModel(model, processor, str(name), source)
 
 
 def check_finite(model: nn.Module) -> None:
@@ -144,39 +106,23 @@ def check_finite(model: nn.Module) -> None:
             raise WeightsError(f"weight '{name}' holds NaN or infinite values: repair the model")
 
 
-def directory_of(source: str | Path) -> Path:
-    """The directory that holds a source's files (of a hub id: in the hub's cache)."""
-    if isinstance(source, Path):
-        return source
-    from transformers.utils import cached_file
-
-    return Path(cached_file(source, "config.json")).parent
-
-
-def _model_type(source: str | Path, trust_remote_code: bool, compressed: bool) -> str:
-    if isinstance(source, Path):
-        try:
-            config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-            model_type = str(config["model_type"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"'{source / 'config.json'}' is not a model's config: {error}"
-            ) from error
-        method = (config.get("quantization_config") or {}).get("quant_method")
-        if method == QUANT_METHOD or (method == STANDARD and not compressed):
-            raise ModelError(f"'{source}' is quantized already: give the full-precision model")
-        return model_type
-    from transformers import AutoConfig
-
+def _model_type(source: Path, compressed: bool) -> str:
+    path = source / "config.json"
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read model '{source}': {_first_line(error)}") from error
-    return str(config.model_type)
+        config = json.loads(path.read_text(encoding="utf-8"))
+        model_type = str(config["model_type"])
+        quantized = dict(config.get("quantization_config") or {})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"'{path}' is not a model's config: {error}") from error
+    method = quantized.get("quant_method", "method unnamed")
+    if quantized and not (compressed and method == STANDARD):
+        known = {QUANT_METHOD: "", STANDARD: ""}.get(method, f" ({method})")
+        raise ModelError(f"'{source}' is quantized already{known}: give the full-precision model")
+    return model_type
 
 
 def _read_weights(
-    source: str | Path, trust_remote_code: bool, compressed: Mapping[str, Any] | None
+    source: Path, trust_remote_code: bool, compressed: Mapping[str, Any] | None
 ) -> nn.Module:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForImageTextToText
@@ -207,14 +153,14 @@ def _read_weights(
     return loaded
 
 
-def _skeleton(source: str | Path, trust_remote_code: bool) -> Any:
+def _skeleton(name: str | Path, source: Path, trust_remote_code: bool) -> Any:
     """The model without memory for its parameters, in its stored type."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-        dtype = config.dtype or first_dtype(directory_of(source))
+        dtype = config.dtype or first_dtype(locate(name, code=trust_remote_code))
         with quiet_transformers(), init_empty_weights(include_buffers=False):
             return AutoModelForImageTextToText.from_config(
                 config, dtype=dtype, trust_remote_code=trust_remote_code

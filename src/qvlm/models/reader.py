@@ -17,7 +17,7 @@ from qvlm.errors import ArtefactError, ModelError
 _EXPERT = re.compile(r"(.+)\.(\d+)\.(\w+)\.weight")
 _ALONE = re.compile(r"\.experts\.(\d+)\.")
 """In the name of a tensor of the files that belongs to one expert."""
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class CheckpointReader:
@@ -185,7 +185,7 @@ class _Deferred:
 
 def _files_of(directory: Path) -> Iterator[tuple[str, Path]]:
     """Yields the name of every saved tensor and its file."""
-    single, index = directory / _SINGLE, directory / _INDEX
+    single, index = directory / SINGLE, directory / INDEX
     try:
         if single.is_file():
             for key in LazyTensors(single):
@@ -197,7 +197,7 @@ def _files_of(directory: Path) -> Iterator[tuple[str, Path]]:
                     raise ModelError(f"'{index}' names '{file}', which is no file beside it")
                 yield key, directory / file
         else:
-            raise ModelError(f"'{directory}' has neither {_SINGLE} nor {_INDEX}: save it so")
+            raise ModelError(f"'{directory}' has neither {SINGLE} nor {INDEX}: save it so")
     except (ArtefactError, ValueError, KeyError, AttributeError) as error:
         raise ModelError(f"cannot read the weights of '{directory}': {error}") from error
 

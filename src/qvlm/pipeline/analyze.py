@@ -91,7 +91,11 @@ def analyze(
         progress("load", 0, 1)
         samples = analysis_samples(calibration, settings, held_out)
         loaded = load_model(
-            model, adapter=settings.adapter, trust_remote_code=trust_remote_code, device=place
+            model,
+            adapter=settings.adapter,
+            trust_remote_code=trust_remote_code,
+            device=place,
+            report=partial(progress, "download"),
         )
         model_map = describe(loaded.model, settings)
         batches = sample_batches(samples.searched, loaded, settings)

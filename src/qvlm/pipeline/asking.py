@@ -18,7 +18,7 @@ from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation import evaluate as score
 from qvlm.evaluation.tasks import Task, load_task
 from qvlm.export.standard.read import is_standard
-from qvlm.models.load import directory_of, resolve
+from qvlm.models.locate import locate
 from qvlm.models.place import repeatable
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
@@ -71,15 +71,17 @@ class Asking:
         samples = put(open_source(self.data, self.split), spec, self.prompt)
         prompt = spec.prompt_of(samples, self.prompt)
         spec.choose_parser(self.parser, prompt)
-        check_not_calibrated(self.model, samples)
         sets = dict.fromkeys(answers, samples)
         if self.shots:
             pool = put(open_source(self.data, SHOTS_SPLIT), spec, self.prompt)
             sets = {seed: with_shots(samples, pool, self.shots, seed) for seed in answers}
         device = own_device(self.device)
         with repeatable(gpu.usable_device(device)), joined_workers() as workers:
+            report = partial(self.progress, "download")
+            model = locate(self.model, code=self.trust_remote_code, report=report)
+            check_not_calibrated(model, samples)
             loaded, processor = load(
-                self.model,
+                model,
                 self.arithmetic,
                 allow_fallback=self.allow_fallback,
                 device=device,
@@ -93,7 +95,7 @@ class Asking:
                 blank_images=self.blank_images,
             )
             stage = "evaluate" if len(answers) == 1 else "evaluate seed {}"
-            name = fingerprint(self.model, self.arithmetic)
+            name = fingerprint(model, self.arithmetic)
             told = self.progress if workers.first else silent
             return [
                 score(
@@ -128,9 +130,8 @@ def put(samples: list[Sample], spec: Task, prompt: str | None) -> list[Sample]:
     return [replace(sample, wording=wording) for sample in samples]
 
 
-def check_not_calibrated(model: str | Path, samples: Sequence[Sample]) -> None:
+def check_not_calibrated(path: Path, samples: Sequence[Sample]) -> None:
     """Raises DataError where a quantized model was calibrated on one of the samples."""
-    path = Path(model)
     # A compressed-tensors checkpoint of others does not say what it was calibrated on.
     if is_quantized(path) or (is_standard(path) and (path / "result.json").is_file()):
         result = read_json(path / "result.json", Result)
@@ -145,9 +146,8 @@ def used_kernels(model: Any) -> dict[str, int]:
     return dict(Counter(str(choice) for choice in choices))
 
 
-def fingerprint(model: str | Path, arithmetic: str) -> str:
+def fingerprint(directory: Path, arithmetic: str) -> str:
     """Hash of a model's weights, config and arithmetic: answers of one fit no other."""
-    directory = directory_of(resolve(model))
     digest = hashlib.sha256()
     for file in sorted((*directory.glob("*.safetensors"), directory / "config.json")):
         digest.update(file.name.encode())

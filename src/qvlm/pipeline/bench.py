@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from qvlm.data import Sample, open_source
 from qvlm.errors import DataError, QvlmError
 from qvlm.evaluation.speed import time_answers, weight_bytes
 from qvlm.export.standard.read import is_standard, read_standard
-from qvlm.models.load import resolve
+from qvlm.models.locate import locate
 from qvlm.pipeline.load import load
 from qvlm.pipeline.progress import Progress, silent
 from qvlm.report import to_markdown
@@ -66,14 +67,14 @@ def bench(
     """
     if new_tokens < 2:
         raise QvlmError(f"{new_tokens} new tokens leave nothing to decode: ask for 2 or more")
-    contenders = list(_contenders(models, forms))
+    contenders = list(_contenders(models, forms, progress))
     sample = _question(data, split)
     with _output(output, overwrite) as work:
         rows = []
-        for done, (model, form) in enumerate(contenders):
-            progress(f"bench {Path(str(model)).name} {form}", done, len(contenders))
+        for done, (model, directory, form) in enumerate(contenders):
+            progress(f"bench {Path(model).name} {form}", done, len(contenders))
             measured = (sample, new_tokens, repeat, adapter, allow_fallback)
-            rows.append(_in_own_process(model, form, *measured))
+            rows.append(_in_own_process(model, directory, form, *measured))
         progress("bench", len(contenders), len(contenders))
         report = SpeedReport(
             qvlm_version=__version__,
@@ -96,16 +97,17 @@ def _output(output: str | Path | None, overwrite: bool) -> AbstractContextManage
 
 
 def _contenders(
-    models: Sequence[str | Path], forms: Sequence[Form]
-) -> Iterator[tuple[str | Path, Form]]:
+    models: Sequence[str | Path], forms: Sequence[Form], progress: Progress
+) -> Iterator[tuple[str, Path, Form]]:
+    """Yields what a model is called, its directory and a form in which it will run."""
     for model in models:
-        fitting = _forms_of(Path(str(model)))
+        directory = locate(model, report=partial(progress, "download"))
+        fitting = _forms_of(directory)
         chosen = [form for form in fitting if form in forms]
         if not chosen:
             raise QvlmError(f"'{model}' runs in {' or '.join(fitting)}: none of these is asked for")
-        resolve(model)
         for form in chosen:
-            yield model, form
+            yield str(model), directory, form
 
 
 def _forms_of(path: Path) -> tuple[Form, ...]:
@@ -123,7 +125,8 @@ def _question(data: str, split: str) -> Sample:
 
 
 def _in_own_process(
-    model: str | Path,
+    model: str,
+    directory: Path,
     form: Form,
     sample: Sample,
     new_tokens: int,
@@ -139,7 +142,7 @@ def _in_own_process(
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             measured = (sample, new_tokens, repeat, adapter, allow_fallback)
-            return pool.submit(_measure, model, form, *measured).result()
+            return pool.submit(_measure, model, directory, form, *measured).result()
         except BrokenProcessPool as error:
             raise RuntimeError(
                 f"the process that ran '{model}' in {form} was killed: is there memory enough?"
@@ -147,7 +150,8 @@ def _in_own_process(
 
 
 def _measure(
-    model: str | Path,
+    model: str,
+    directory: Path,
     form: Form,
     sample: Sample,
     new_tokens: int,
@@ -159,13 +163,13 @@ def _measure(
 
     torch.set_flush_denormal(True)
     begin = time.perf_counter()
-    loaded, processor = _loaded(model, form, adapter, allow_fallback)
+    loaded, processor = _loaded(directory, form, adapter, allow_fallback)
     load_seconds = time.perf_counter() - begin
     timings = time_answers(loaded, processor, sample, new_tokens, repeat)
     return Speed(
-        model=str(model),
+        model=model,
         form=form,
-        scheme=_scheme(Path(model)) if form in QUANTIZED else "FP",
+        scheme=_scheme(directory) if form in QUANTIZED else "FP",
         load_seconds=load_seconds,
         weight_bytes=weight_bytes(loaded),
         peak_rss_bytes=machine.peak_rss_bytes(),
@@ -186,7 +190,7 @@ def _scheme(run: Path) -> str:
     return bits_text(bits)
 
 
-def _loaded(model: str | Path, form: Form, adapter: str, allow_fallback: bool) -> tuple[Any, Any]:
+def _loaded(model: Path, form: Form, adapter: str, allow_fallback: bool) -> tuple[Any, Any]:
     import torch
 
     if form in QUANTIZED:

@@ -23,6 +23,7 @@ from qvlm.export.standard.sayable import NO_EMBEDDINGS, check_sayable
 from qvlm.export.standard.scheme import scheme_of
 from qvlm.export.standard.shards import MAX_SHARD_BYTES
 from qvlm.export.stored import from_index
+from qvlm.models.locate import locate
 from qvlm.pipeline.asking import fingerprint
 from qvlm.pipeline.planned import planned_index
 from qvlm.runtime.empty import empty_model
@@ -102,7 +103,7 @@ def _scores(
     }
     # Where the model is gone, its scores cannot be told from others'.
     with suppress(QvlmError):
-        known[fingerprint(source, "integer")] = "full precision"
+        known[fingerprint(locate(source, offline=True), "integer")] = "full precision"
     found = {}
     for file in files:
         scores = read_json(Path(file), Scores)

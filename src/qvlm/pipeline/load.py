@@ -8,8 +8,10 @@ from typing import Any, cast, get_args
 from qvlm.errors import QvlmError, nearest
 from qvlm.export.standard.read import is_standard, read_standard
 from qvlm.models import load_model
+from qvlm.models.download_bar import Report
 from qvlm.models.experts import split_experts
 from qvlm.models.growing_cache import let_cache_grow
+from qvlm.models.locate import locate
 from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
 from qvlm.runtime.definition import Arithmetic
@@ -28,12 +30,14 @@ def load(
     device: str = "cpu",
     adapter: str = "auto",
     trust_remote_code: bool = False,
+    report: Report | None = None,
 ) -> tuple[Any, Any]:
     """Loads a model and its processor; `model.generate` works as in Transformers.
 
     Args:
-        model: a run directory of `quantize`; a compressed-tensors checkpoint, which Transformers
-            runs, simulated; or any model that `quantize` takes, in full precision.
+        model: a run of `quantize`; a compressed-tensors checkpoint, which Transformers runs,
+            simulated; or any model that `quantize` takes, in full precision. A directory, or a
+            name on the hub.
         arithmetic: of a quantized model: `integer`, or `simulated` for the same numbers from
             float products.
         allow_fallback: run layers that no kernel supports by the slow PyTorch definition, instead
@@ -42,6 +46,7 @@ def load(
             there too.
         adapter: of a full-precision model: `generic` lets models without an adapter in.
         trust_remote_code: run Python code that comes with the model.
+        report: told of a download how many MiB of how many are done; None shows the hub's bars.
 
     Raises:
         QvlmError: it does not exist or is damaged.
@@ -52,8 +57,8 @@ def load(
             f"arithmetic '{arithmetic}' is unknown{nearest(arithmetic, known)}: "
             f"use {' or '.join(known)}"
         )
-    directory = Path(model)
     place = gpu.usable_device(device)
+    directory = locate(model, code=trust_remote_code, report=report)
     register_architectures()
     if is_quantized(directory):
         quantized = load_quantized(
@@ -68,7 +73,7 @@ def load(
         return quantized, read_processor(directory)
     standard = read_standard(directory) if is_standard(directory) else None
     loaded = load_model(
-        model,
+        directory,
         adapter=adapter,
         trust_remote_code=trust_remote_code,
         compressed=None if standard is None else standard.in_memory,

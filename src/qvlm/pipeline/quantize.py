@@ -21,6 +21,7 @@ from qvlm.artefacts.store import write_json
 from qvlm.artefacts.workspace import workspace
 from qvlm.models import describe, load_model
 from qvlm.models.embeddings import round_embeddings
+from qvlm.models.hub import commit_of
 from qvlm.models.place import repeatable
 from qvlm.pipeline.budget import check_memory, settle_memory, warn_of_excess
 from qvlm.pipeline.costs import Costs
@@ -65,7 +66,7 @@ def quantize(
     the written bytes are those of one process.
 
     Args:
-        model: `pico-llava`, a directory or a hub id.
+        model: `pico-llava`, a directory, or `org/name` or `org/name@revision` of the hub.
         recipe: preset name, YAML file or Recipe.
         calibration: data source of samples, `picoscience`, `smolqa` or `NAME:PATH` with a name
             of `qvlm.data.sources.SOURCES`; its training split is used.
@@ -115,6 +116,7 @@ def quantize(
                 trust_remote_code=trust_remote_code,
                 streamed=memory is not None,
                 device=place,
+                report=partial(run.progress, "download"),
             )
             model_map = describe(loaded.model, settings)
             check_runnable(loaded.model, model_map, settings, allow_fallback=allow_fallback)
@@ -169,6 +171,7 @@ def quantize(
                 warn_of_excess(largest, memory)
             result = Result(
                 model=str(model),
+                commit=commit_of(loaded.directory),
                 recipe=settings.model_dump(mode="json"),
                 calibration_source=calibration,
                 calibration_ids=tuple(sample.key for sample in used),

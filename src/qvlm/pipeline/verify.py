@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from qvlm.export.inspect import Inspection, inspect_native, inspect_standard
 from qvlm.export.reference import as_transformers_rounds
 from qvlm.export.standard.read import is_standard
 from qvlm.export.stored import NATIVE, StoredLayer
+from qvlm.models.locate import locate
 from qvlm.pipeline.load import load
 from qvlm.pipeline.noise import noisy_embeddings
 from qvlm.pipeline.progress import Progress, silent
@@ -50,7 +52,8 @@ def verify(
     """Checks files, names, sizes and answers of a checkpoint.
 
     Args:
-        directory: a run of `quantize`, an export, or a compressed-tensors checkpoint of others.
+        directory: a run of `quantize`, an export, or a compressed-tensors checkpoint of others;
+            or one's name on the hub.
         run: the run that it was exported from; None = the one that it names, where it is there.
         record: write `verification.json` into the directory.
         progress: told how far it is.
@@ -58,7 +61,7 @@ def verify(
     Raises:
         ArtefactError: it is no quantized checkpoint, or damaged.
     """
-    path = Path(directory)
+    path = locate(directory, report=partial(progress, "download"))
     progress("verify", 0, 3)
     found = _inspect(path)
     progress("verify", 1, 3)

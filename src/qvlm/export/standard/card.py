@@ -32,14 +32,17 @@ def model_card(
     lines = [
         "---",
         "library_name: transformers",
+        "pipeline_tag: image-text-to-text",
         "tags: [compressed-tensors, qvlm]",
+        *_base(result),
         "---",
         "",
         f"# {result.model}, {report.recipe}",
         "",
         f"Quantized with qvlm {report.qvlm_version}, recipe `{report.recipe}` ({about}; all of it "
         f"is in `recipe.yaml`), calibrated on {len(result.calibration_ids)} samples of "
-        f"{result.calibration_source}. Format: {report.format} {report.library_version}.",
+        f"{result.calibration_source}.{_commit(result)} Format: {report.format} "
+        f"{report.library_version}.",
         "",
         "| tower | quantized linears | weights and activations |",
         "|---|---|---|",
@@ -66,6 +69,18 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _commit(result: Result) -> str:
+    return f" The model was at commit `{result.commit}`." if result.commit else ""
+
+
+def _base(result: Result) -> list[str]:
+    """By what the hub lists a checkpoint among those that were made of a model of it."""
+    if result.commit is None:
+        return []
+    name = result.model.partition("@")[0]
+    return [f"base_model: {name}", "base_model_relation: quantized"]
 
 
 def _scores(scores: Mapping[str, Scores]) -> list[str]:
