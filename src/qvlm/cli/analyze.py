@@ -62,9 +62,8 @@ def analyze(
 
     Quicker: qvlm analyze pico-llava --sweeps none --held-out 50 --output runs/analysis
     """
-    from rich.console import Console
-
     from qvlm import pipeline
+    from qvlm.cli.console import output_console
     from qvlm.cli.progress import progress_display
     from qvlm.report import correlations_table, points_table
 
@@ -84,7 +83,7 @@ def analyze(
             trust_remote_code=trust_remote_code,
             progress=progress,
         )
-    console = Console()
+    console = output_console()
     console.print(correlations_table(analysis))
     if analysis.points:
         console.print(points_table(analysis))

@@ -39,10 +39,9 @@ def bench(
 
     Example: qvlm bench pico-llava pico-q4 --output runs/speed
     """
-    from rich.console import Console
-
     from qvlm import pipeline
     from qvlm.artefacts.speed import Form
+    from qvlm.cli.console import output_console
     from qvlm.cli.progress import progress_display
     from qvlm.errors import QvlmError, nearest
     from qvlm.report.speed import speed_table
@@ -65,4 +64,4 @@ def bench(
             overwrite=overwrite,
             progress=progress,
         )
-    Console().print(speed_table(report))
+    output_console().print(speed_table(report))

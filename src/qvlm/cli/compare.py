@@ -43,9 +43,8 @@ def compare(
     scored. Writes comparison.json, comparison.md, examples.html (questions that full precision
     and Q-VLM differ on) and one run directory per method.
     """
-    from rich.console import Console
-
     from qvlm import pipeline
+    from qvlm.cli.console import output_console
     from qvlm.cli.progress import progress_display
     from qvlm.report import comparison_table
 
@@ -63,6 +62,6 @@ def compare(
             overwrite=overwrite,
             progress=progress,
         )
-    console = Console()
+    console = output_console()
     console.print(comparison_table(comparison.rows))
     console.print(f"comparison.json and the checkpoints: {output}", soft_wrap=True, markup=False)

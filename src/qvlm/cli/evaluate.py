@@ -96,9 +96,8 @@ def evaluate(
     torchrun --no-python --nproc-per-node 4 qvlm evaluate RUN --data vizwiz:/data/VizWiz
     --split val --answers vizwiz.jsonl
     """
-    from rich.console import Console
-
     from qvlm import pipeline
+    from qvlm.cli.console import output_console
     from qvlm.cli.progress import progress_display
     from qvlm.data import task_of
     from qvlm.errors import DataError
@@ -135,6 +134,6 @@ def evaluate(
             scores = pipeline.evaluate(model, task, **options, **written)
             table, kernels = scores_table({str(model): scores}), scores.kernels
     if pipeline.is_first_process():
-        Console().print(table)
+        output_console().print(table)
         for kernel, layers in kernels.items():
             typer.echo(f"kernel of {layers} quantized layers: {kernel}")

@@ -13,17 +13,16 @@ def inspect(
     json_: Annotated[bool, typer.Option("--json", help="Print result.json instead.")] = False,
 ) -> None:
     """Show what a run did: bits and clipping percentile of every layer, blocks, costs."""
-    from rich.console import Console
-
     from qvlm.artefacts.result import Result
     from qvlm.artefacts.store import read_json
+    from qvlm.cli.console import output_console
     from qvlm.report import blocks_table, layers_table, summary_table
 
     result = read_json(directory / "result.json", Result)
     if json_:
         typer.echo(result.model_dump_json(indent=2))
         return
-    console = Console()
+    console = output_console()
     console.print(layers_table(result))
     console.print(blocks_table(result))
     console.print(summary_table(result))

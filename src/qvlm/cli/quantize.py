@@ -96,10 +96,9 @@ def quantize(
     torchrun --nproc-per-node 4 -m qvlm quantize llava-hf/llava-1.5-7b-hf --device cuda
     --output llava-q4
     """
-    from rich.console import Console
-
     from qvlm import pipeline
     from qvlm.artefacts.exported import STANDARD
+    from qvlm.cli.console import output_console
     from qvlm.cli.progress import progress_display
     from qvlm.cli.verify import show
     from qvlm.report import estimate_table, summary_table
@@ -129,7 +128,7 @@ def quantize(
             memory=memory_bytes(memory),
             trust_remote_code=trust_remote_code,
         )
-        Console().print(estimate_table(expected))
+        output_console().print(estimate_table(expected))
         return
     target = resume and pipeline.target_of(resume)
     target = target or output or pipeline.default_output(str(model), recipe or "w4a4")
@@ -158,7 +157,7 @@ def quantize(
         if not pipeline.is_first_process():
             return
         checked = pipeline.verify(target, record=True, progress=progress) if verify else None
-    console = Console()
+    console = output_console()
     console.print(summary_table(result))
     console.print(f"checkpoint and result.json: {target}", soft_wrap=True, markup=False)
     if memory is not None:

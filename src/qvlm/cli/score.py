@@ -46,9 +46,8 @@ def score(
 
     Example: qvlm score fp.jsonl w4a4.jsonl --data scienceqa:/data/ScienceQA --examples diff.html
     """
-    from rich.console import Console
-
     from qvlm import pipeline
+    from qvlm.cli.console import output_console
     from qvlm.report import differences_table, scores_table
 
     result = pipeline.score(
@@ -63,7 +62,7 @@ def score(
         overwrite=overwrite,
         examples=examples,
     )
-    console = Console()
+    console = output_console()
     console.print(scores_table(result.rows))
     if result.differences:
         console.print(differences_table(result.differences))

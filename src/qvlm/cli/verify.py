@@ -46,11 +46,10 @@ def verify(
 
 def show(result: Verification) -> None:
     """Prints what each server executes, and the checks."""
-    from rich.console import Console
-
+    from qvlm.cli.console import output_console
     from qvlm.report.verification import check_lines, execution_table
 
-    console = Console()
+    console = output_console()
     console.print(execution_table(result))
     for line in check_lines(result):
         console.print(line, soft_wrap=True, markup=False)

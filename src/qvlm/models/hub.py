@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qvlm.artefacts.checkpoint import WEIGHTS_NAME
 from qvlm.errors import ModelError
-from qvlm.models.download_bar import Report, bar_of
+from qvlm.models.download_bar import Report, told_bars
 from qvlm.models.reader import INDEX, SINGLE
 
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
@@ -103,17 +103,17 @@ def _snapshot(
         RevisionNotFoundError,
     )
 
-    bar = None if report is None else bar_of(report)
     try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=[*patterns],
-                local_files_only=offline,
-                tqdm_class=bar,
+        with told_bars(report) as bar:
+            return Path(
+                snapshot_download(
+                    repository,
+                    revision=revision,
+                    allow_patterns=[*patterns],
+                    local_files_only=offline,
+                    tqdm_class=bar,
+                )
             )
-        )
     except GatedRepoError as error:
         raise ModelError(
             f"model '{repository}' asks for consent: accept its terms on the hub, then run "
@@ -134,5 +134,5 @@ def _snapshot(
         ) from error
 
 
-def _untold(done: int, total: int, note: str) -> None:
+def _untold(done: int, total: int) -> None:
     """Hears of files that take no time."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
 
 
 @contextmanager
@@ -17,6 +20,25 @@ def quiet_transformers() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with no_bars():
+            yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """No bar of tqdm is drawn during the body.
+
+    compressed-tensors draws some and has no switch for them; they would run into ours.
+    """
+    original = tqdm.__init__
+
+    def silent(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{**kwargs, "disable": True})
+
+    tqdm.__init__ = silent
+    try:
+        yield
+    finally:
+        tqdm.__init__ = original

@@ -95,7 +95,7 @@ def analyze(
             adapter=settings.adapter,
             trust_remote_code=trust_remote_code,
             device=place,
-            report=partial(progress, "download"),
+            report=partial(progress, "download MiB"),
         )
         model_map = describe(loaded.model, settings)
         batches = sample_batches(samples.searched, loaded, settings)

@@ -77,7 +77,7 @@ class Asking:
             sets = {seed: with_shots(samples, pool, self.shots, seed) for seed in answers}
         device = own_device(self.device)
         with repeatable(gpu.usable_device(device)), joined_workers() as workers:
-            report = partial(self.progress, "download")
+            report = partial(self.progress, "download MiB")
             model = locate(self.model, code=self.trust_remote_code, report=report)
             check_not_calibrated(model, samples)
             loaded, processor = load(

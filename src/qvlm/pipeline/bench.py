@@ -101,7 +101,7 @@ def _contenders(
 ) -> Iterator[tuple[str, Path, Form]]:
     """Yields what a model is called, its directory and a form in which it will run."""
     for model in models:
-        directory = locate(model, report=partial(progress, "download"))
+        directory = locate(model, report=partial(progress, "download MiB"))
         fitting = _forms_of(directory)
         chosen = [form for form in fitting if form in forms]
         if not chosen:

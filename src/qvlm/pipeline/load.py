@@ -14,6 +14,7 @@ from qvlm.models.growing_cache import let_cache_grow
 from qvlm.models.locate import locate
 from qvlm.models.own import register_architectures
 from qvlm.models.processor import read_processor
+from qvlm.models.quiet import no_bars
 from qvlm.runtime.definition import Arithmetic
 from qvlm.runtime.kernels import gpu
 from qvlm.runtime.kernels.choose import Choice
@@ -82,6 +83,7 @@ def load(
         recorded: Any = loaded.model
         # By itself it would wait for a forward of the whole model, but `generate` begins with the
         # vision tower.
-        recorded.hf_quantizer.compressor.decompress_model(recorded)
+        with no_bars():
+            recorded.hf_quantizer.compressor.decompress_model(recorded)
         recorded.qvlm_kernels = {layer.path: THROUGH_TRANSFORMERS for layer in standard.layers}
     return loaded.model.to(place), loaded.processor

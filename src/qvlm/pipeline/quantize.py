@@ -116,7 +116,7 @@ def quantize(
                 trust_remote_code=trust_remote_code,
                 streamed=memory is not None,
                 device=place,
-                report=partial(run.progress, "download"),
+                report=partial(run.progress, "download MiB"),
             )
             model_map = describe(loaded.model, settings)
             check_runnable(loaded.model, model_map, settings, allow_fallback=allow_fallback)

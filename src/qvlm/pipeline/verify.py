@@ -61,7 +61,7 @@ def verify(
     Raises:
         ArtefactError: it is no quantized checkpoint, or damaged.
     """
-    path = locate(directory, report=partial(progress, "download"))
+    path = locate(directory, report=partial(progress, "download MiB"))
     progress("verify", 0, 3)
     found = _inspect(path)
     progress("verify", 1, 3)
