@@ -77,7 +77,8 @@ class Asking:
             sets = {seed: with_shots(samples, pool, self.shots, seed) for seed in answers}
         device = own_device(self.device)
         with repeatable(gpu.usable_device(device)), joined_workers() as workers:
-            report = partial(self.progress, "download MiB")
+            told = self.progress if workers.first else silent
+            report = partial(told, "download MiB")
             model = locate(self.model, code=self.trust_remote_code, report=report)
             check_not_calibrated(model, samples)
             loaded, processor = load(
@@ -96,7 +97,6 @@ class Asking:
             )
             stage = "evaluate" if len(answers) == 1 else "evaluate seed {}"
             name = fingerprint(model, self.arithmetic)
-            told = self.progress if workers.first else silent
             return [
                 score(
                     generator,
