@@ -29,6 +29,8 @@ _GPTQ = tuple(f"{tower}.weights.rounding=gptq" for tower in _TOWERS)
 _BALANCED = "search.token_weights=modality_balanced"
 _PER_TOKEN = tuple(f"{tower}.activations.granularity=per_token" for tower in _TOWERS)
 _NO_SEARCH = "search.strategy=none"
+_LEFT_TO_RIGHT = "rounding.activation_order=false"
+_BY_ACTIVATION = "rounding.activation_order=true"
 _GROUPS = tuple(f"{tower}.activations.granularity=per_group" for tower in _TOWERS)
 _ROTATED = tuple(f"{granularity}_rotated" for granularity in _GROUPS)
 
@@ -99,4 +101,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "default, balanced": ("rounding.token_weights=modality_balanced",),
     "default, answer": ("rounding.token_weights=answer",),
     "default, gradient": ("rounding.token_weights=gradient",),
+    "rounding left to right": (_LEFT_TO_RIGHT, "rounding.shrinkage=0"),
+    "rounding by activation": (_BY_ACTIVATION, "rounding.shrinkage=0"),
+    "rounding left to right, shrunk by 0.05": (_LEFT_TO_RIGHT, "rounding.shrinkage=0.05"),
+    "rounding by activation, shrunk by 0.05": (_BY_ACTIVATION, "rounding.shrinkage=0.05"),
+    "rounding by activation, shrunk by 0.1": (_BY_ACTIVATION, "rounding.shrinkage=0.1"),
 }  # fmt: skip

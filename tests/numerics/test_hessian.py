@@ -10,6 +10,7 @@ import torch
 
 from qvlm.numerics import hessian
 from qvlm.numerics.hessian import Hessian, error_feedback
+from qvlm.numerics.rounding import proxy_loss, round_gptq
 
 
 def streamed(x: torch.Tensor, weights: torch.Tensor | None = None, piece: int = 7) -> Hessian:
@@ -67,12 +68,16 @@ def test_another_width_is_refused() -> None:
         Hessian(3).update(torch.zeros(2, 4))
 
 
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3])
 @pytest.mark.parametrize("activation_order", [False, True], ids=["in order", "by activation"])
-def test_feedback_is_the_normalized_factor_of_the_inverse(activation_order: bool) -> None:
+def test_feedback_is_the_normalized_factor_of_the_inverse(
+    activation_order: bool, shrinkage: float
+) -> None:
     torch.manual_seed(1)
     x = torch.randn(50, 9) * torch.arange(1, 10)
     matrix = x.t() @ x
-    found = error_feedback(matrix, damping=0.02, activation_order=activation_order)
+    found = error_feedback(matrix, 0.02, activation_order, shrinkage)
+    matrix = (1 - shrinkage) * matrix + shrinkage * matrix.diag().diag()
     if activation_order:
         assert found.order is not None
         assert matrix.diagonal()[found.order].diff().le(0).all()
@@ -84,6 +89,27 @@ def test_feedback_is_the_normalized_factor_of_the_inverse(activation_order: bool
     expected = upper / upper.diagonal().unsqueeze(-1)
     torch.testing.assert_close(found.feedback, expected.float())
     assert found.damping == 0.02
+
+
+def test_whole_shrinkage_feeds_no_error_anywhere() -> None:
+    torch.manual_seed(0)
+    matrix = streamed(torch.randn(20, 9)).matrix
+    torch.testing.assert_close(error_feedback(matrix, shrinkage=1.0).feedback, torch.eye(9))
+
+
+def test_shrinkage_helps_on_other_tokens_where_few_were_seen() -> None:
+    """Channels that do not depend on each other, twice as many tokens as channels."""
+    torch.manual_seed(0)
+    width, weight = 64, torch.randn(256, 64)
+    seen = streamed(torch.randn(2 * width, width))
+    others = streamed(torch.randn(100 * width, width)).matrix
+
+    def loss(shrinkage: float) -> float:
+        feedback = error_feedback(seen.matrix, shrinkage=shrinkage)
+        rounded = round_gptq(weight, seen, feedback, bits=3, group_size=None, symmetric=False)
+        return float(proxy_loss(weight, rounded.weight, others).sum())
+
+    assert loss(0.3) < 0.95 * loss(0.0)
 
 
 @pytest.mark.parametrize("width", [16, 17, 40])

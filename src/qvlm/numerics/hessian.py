@@ -94,7 +94,10 @@ class ErrorFeedback:
 
 
 def error_feedback(
-    matrix: Tensor, damping: float = 0.01, activation_order: bool = False
+    matrix: Tensor,
+    damping: float = 0.01,
+    activation_order: bool = False,
+    shrinkage: float = 0.0,
 ) -> ErrorFeedback:
     """Factorizes a Hessian, once for all linears that read the same input.
 
@@ -102,10 +105,15 @@ def error_feedback(
     diagonal (GPTQ, Frantar et al. 2023), computed in float64 without forming the inverse of H.
     If H + damping is not positive definite, the damping grows tenfold until it is.
 
+    Of few tokens the correlations between channels come out too large. Shrinkage s takes
+    (1 - s) H + s diag(H) for H (Schaefer and Strimmer 2005, their target D), so that less error
+    is fed into channels that only seem to move together.
+
     Args:
         matrix: H, [channels, channels], symmetric, finite.
         damping: share of the mean diagonal that is added to the diagonal.
         activation_order: round the columns of largest H_cc first, instead of left to right.
+        shrinkage: s, from 0 (H as it is) to 1 (no error is fed anywhere).
 
     Raises:
         ValueError: H holds NaN or infinity.
@@ -122,6 +130,9 @@ def error_feedback(
     while True:
         # Cholesky from the last column backwards: H = R R^T with R upper, so U = R^-1.
         damped = matrix.flip(0, 1).double()
+        if shrinkage:
+            diagonal = damped.diagonal().clone()
+            damped.mul_(1 - shrinkage).diagonal().copy_(diagonal)
         damped.diagonal().add_(damping * mean)
         lower, failed = _cholesky(damped)
         if not failed:

@@ -79,6 +79,8 @@ class RoundingSettings(Frozen):
     """Share of the mean diagonal of the Hessian that is added to its diagonal."""
     activation_order: bool = False
     """Largest inputs first, on grids fixed beforehand, instead of left to right."""
+    shrinkage: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share by which correlations between channels count less: few tokens overstate them."""
     passes: Literal["site", "layer"] = "layer"
     """Look at the inputs again after every rounded site of a layer, or once per layer."""
     token_weights: TokenWeightKind = "uniform"

@@ -210,7 +210,9 @@ def _round_site(run: RoundingRun, site: Site, hessian: Hessian) -> RoundedSite:
         rows = sum(len(matrix) for matrix in matrices.values())
         return SiteRounding.untouched(site.name, rows), {}
     with run.timed("factorizations"):
-        feedback = error_feedback(hessian.matrix, settings.damping, settings.activation_order)
+        feedback = error_feedback(
+            hessian.matrix, settings.damping, settings.activation_order, settings.shrinkage
+        )
     outputs = {path: len(matrix) for path, matrix in matrices.items()}
     stacked = torch.cat(list(matrices.values()))
     del matrices
