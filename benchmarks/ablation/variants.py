@@ -105,5 +105,4 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "rounding by activation": (_BY_ACTIVATION, "rounding.shrinkage=0"),
     "rounding left to right, shrunk by 0.05": (_LEFT_TO_RIGHT, "rounding.shrinkage=0.05"),
     "rounding by activation, shrunk by 0.05": (_BY_ACTIVATION, "rounding.shrinkage=0.05"),
-    "rounding by activation, shrunk by 0.1": (_BY_ACTIVATION, "rounding.shrinkage=0.1"),
 }  # fmt: skip
