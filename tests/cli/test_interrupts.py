@@ -14,6 +14,11 @@ import pytest
 
 from qvlm.cli import progress
 
+# A shell starts background jobs with SIGINT ignored, and children inherit that.
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from qvlm.cli.main import run; run()"
+)
 STAGES = ("observe", "search", "round", "export")
 
 
@@ -56,13 +61,33 @@ def test_an_interrupted_evaluation_goes_on_from_its_answers(
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_download_is_not_waited_for(hub, model_copy, tmp_path, sent, code):
+    with (model_copy / "model.safetensors").open("r+b") as stream:
+        stream.truncate(64 << 20)
+    hub.directories["tiny/large"] = model_copy
+    hub.seconds_per_mib = 1.0
+    command = [sys.executable, "-c", PROGRAM, "quantize", "tiny/large", "--output", "out"]
+    cache = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, **cache}, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        assert any(line.startswith("download MiB: 65") for line in process.stderr)
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == code, errors
+    assert [line for line in errors.splitlines() if line.startswith("qvlm: interrupted")]
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_a_real_process(tiny_model, questions, tmp_path, sent, code):
-    # A shell starts background jobs with SIGINT ignored, and children inherit that.
-    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program = f"{listen}; from qvlm.cli.main import run; run()"
     process = subprocess.Popen(
         [
-            sys.executable, "-c", program, "quantize", str(tiny_model),
+            sys.executable, "-c", PROGRAM, "quantize", str(tiny_model),
             "--recipe", "w4a4-static", "--calibration", f"scienceqa:{questions}",
             "--output", str(tmp_path / "out"),
             "--set", "calibration.samples=8", "--set", "search.strategy=beam",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,12 +24,14 @@ class Hub:
         directories: `org/name` -> its files.
         gated: names of repositories whose terms nobody has accepted.
         sent: names of files that were given out, in order.
+        seconds_per_mib: how long the server takes over what it sends.
         url: of the server.
     """
 
     directories: dict[str, Path] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
     sent: list[str] = field(default_factory=list)
+    seconds_per_mib: float = 0.0
     url: str = ""
 
 
@@ -87,8 +90,9 @@ def serving(hub: Hub) -> Iterator[Hub]:
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            if body:
-                self.wfile.write(data)
+            for start in range(0, len(data) if body else 0, 1 << 20):
+                self.wfile.write(data[start : start + (1 << 20)])
+                time.sleep(hub.seconds_per_mib * (len(data) - start >= 1 << 20))
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -15,7 +15,8 @@ def verify(
     directory: Annotated[
         Path,
         typer.Argument(
-            help="A run of qvlm quantize, an export, or a compressed-tensors checkpoint of others."
+            help="A run of qvlm quantize, an export, or a compressed-tensors checkpoint of others: "
+            "a directory, or a name on the hub."
         ),
     ],
     run: Annotated[

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from qvlm.artefacts.checkpoint import WEIGHTS_NAME
+from qvlm.artefacts.checkpoint import INDEX_NAME, WEIGHTS_NAME
 from qvlm.errors import ModelError
-from qvlm.models.download_bar import Report, told_bars
-from qvlm.models.reader import INDEX, SINGLE
+from qvlm.models.download_bar import Meter, Report
+from qvlm.models.reader import INDEX, SINGLE, read_index
 
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 """Config, processor, tokenizer, what a run of qvlm says of itself."""
-_UNINDEXED = (SINGLE, WEIGHTS_NAME)
-"""Weights in one file: a model's, a run's."""
 
 
 def is_hub_name(name: str) -> bool:
@@ -53,20 +50,9 @@ def fetch(
         raise ModelError(f"'{name}' is no name of a model on the hub: use org/name")
     repository, revision = found.groups()
     small = (*_SMALL, "*.py") if code else _SMALL
-    snapshot = partial(_snapshot, repository, offline=offline)
-    directory = snapshot(revision, small, report and _untold)
+    directory = _fetch_small(repository, revision, small, offline)
     if weights:
-        indexed = _indexed(directory)
-        wanted = indexed or _UNINDEXED
-        snapshot(directory.name, wanted, report)
-        lacking = [file for file in wanted if not (directory / file).is_file()]
-        if len(lacking) == len(wanted):
-            raise ModelError(
-                f"model '{name}' has no safetensors, and other files of weights can run code when "
-                "they are read: convert it first"
-            )
-        if indexed and lacking:
-            raise ModelError(f"model '{name}' lacks '{lacking[0]}', which its {INDEX} names")
+        _fetch_weights(repository, directory, offline, report)
     return directory
 
 
@@ -76,44 +62,82 @@ def commit_of(directory: Path) -> str | None:
     return directory.name if cached else None
 
 
-def _indexed(directory: Path) -> Sequence[str]:
-    """The files of weights that a model's index names; none where it has no index."""
-    index = directory / INDEX
-    if not index.is_file():
-        return ()
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"'{index}' is no index of weights: {error}") from error
-
-
-def _snapshot(
-    repository: str,
-    revision: str | None,
-    patterns: Sequence[str],
-    report: Report | None,
-    *,
-    offline: bool,
+def _fetch_small(
+    repository: str, revision: str | None, patterns: Sequence[str], offline: bool
 ) -> Path:
-    """Fetches the files of some names; of what is there already, only the list is asked for."""
     from huggingface_hub import snapshot_download
+
+    with _clear_errors(repository, revision):
+        directory = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=[*patterns],
+            local_files_only=offline,
+            tqdm_class=Meter(_unheard, 0).bars(),
+        )
+    return Path(directory)
+
+
+def _fetch_weights(repository: str, directory: Path, offline: bool, report: Report | None) -> None:
+    """Fetches the weights one file after the other, in this thread.
+
+    `snapshot_download` would take several at a time, but waits for all of them on Ctrl-C.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    wanted, size = _weights_of(directory)
+    meter = None if report is None else Meter(report, size)
+    for file in wanted:
+        try:
+            with _clear_errors(repository, directory.name):
+                hf_hub_download(
+                    repository,
+                    file,
+                    revision=directory.name,
+                    local_files_only=offline,
+                    tqdm_class=None if meter is None else meter.bars(),
+                )
+        except RemoteEntryNotFoundError as error:
+            raise ModelError(_lacking(repository, directory, file)) from error
+    if meter is not None:
+        meter.end()
+
+
+def _weights_of(directory: Path) -> tuple[Sequence[str], int]:
+    """Files of weights, of a run or of a model in one file or many; their bytes, 0 where unsaid."""
+    if (directory / INDEX_NAME).is_file():
+        return (WEIGHTS_NAME,), 0
+    if (directory / INDEX).is_file():
+        index = read_index(directory)
+        return sorted(set(index.files.values())), index.total_bytes
+    return (SINGLE,), 0
+
+
+def _lacking(repository: str, directory: Path, file: str) -> str:
+    for listing in (INDEX_NAME, INDEX):
+        if (directory / listing).is_file():
+            return f"model '{repository}' lacks '{file}', which its {listing} names"
+    return (
+        f"model '{repository}' has no safetensors, and other files of weights can run code when "
+        "they are read: convert it first"
+    )
+
+
+@contextmanager
+def _clear_errors(repository: str, revision: str | None) -> Iterator[None]:
+    """Turns the library's errors into ours, but for a file that is not there."""
     from huggingface_hub.errors import (
         GatedRepoError,
+        RemoteEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
     try:
-        with told_bars(report) as bar:
-            return Path(
-                snapshot_download(
-                    repository,
-                    revision=revision,
-                    allow_patterns=[*patterns],
-                    local_files_only=offline,
-                    tqdm_class=bar,
-                )
-            )
+        yield
+    except RemoteEntryNotFoundError:
+        raise
     except GatedRepoError as error:
         raise ModelError(
             f"model '{repository}' asks for consent: accept its terms on the hub, then run "
@@ -134,5 +158,5 @@ def _snapshot(
         ) from error
 
 
-def _untold(done: int, total: int) -> None:
-    """Hears of files that take no time."""
+def _unheard(done: int, total: int) -> None:
+    """Is told of files that take no time."""

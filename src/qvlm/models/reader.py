@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,21 +186,50 @@ class _Deferred:
 
 def _files_of(directory: Path) -> Iterator[tuple[str, Path]]:
     """Yields the name of every saved tensor and its file."""
-    single, index = directory / SINGLE, directory / INDEX
+    single = directory / SINGLE
     try:
         if single.is_file():
             for key in LazyTensors(single):
                 yield key, single
-        elif index.is_file():
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            for key, file in names.items():
-                if Path(file).name != file:
-                    raise ModelError(f"'{index}' names '{file}', which is no file beside it")
+        elif (directory / INDEX).is_file():
+            for key, file in read_index(directory).files.items():
                 yield key, directory / file
         else:
             raise ModelError(f"'{directory}' has neither {SINGLE} nor {INDEX}: save it so")
-    except (ArtefactError, ValueError, KeyError, AttributeError) as error:
+    except ArtefactError as error:
         raise ModelError(f"cannot read the weights of '{directory}': {error}") from error
+
+
+@dataclass(frozen=True)
+class WeightsIndex:
+    """What says where the tensors of a model in many files are.
+
+    Attributes:
+        files: name of a tensor -> name of its file, which lies beside the index.
+        total_bytes: of all tensors, as far as the index says; else 0.
+    """
+
+    files: dict[str, str]
+    total_bytes: int
+
+
+def read_index(directory: Path) -> WeightsIndex:
+    """Reads the index of a model in many files.
+
+    Raises:
+        ModelError: it is damaged, or names files elsewhere.
+    """
+    path = directory / INDEX
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        files = dict(values["weight_map"])
+        elsewhere = [file for file in files.values() if Path(file).name != file]
+        total = int((values.get("metadata") or {}).get("total_size", 0))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"cannot read the weights of '{directory}': {error}") from error
+    if elsewhere:
+        raise ModelError(f"'{path}' names '{elsewhere[0]}', which is no file beside it")
+    return WeightsIndex(files, total)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
