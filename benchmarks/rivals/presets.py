@@ -21,7 +21,9 @@ NO_QUANTIZATION = ("load", "export")
 """Stages that the others' seconds leave out as well."""
 
 
-def run(case: Case, recipe: Recipe, notes: str, memory: int | None = None) -> Outcome:
+def run(
+    case: Case, recipe: Recipe, notes: str, *, where: str = WHERE, memory: int | None = None
+) -> Outcome:
     """Quantizes by a recipe; the samples are those of the case, since the draw is the same."""
     directory = case.folder / "run"
     result = pipeline.quantize(case.name, recipe, case.source, directory, memory=memory)
@@ -38,7 +40,7 @@ def run(case: Case, recipe: Recipe, notes: str, memory: int | None = None) -> Ou
         group=scheme.weights.group,
         scale_bits=16 if scheme.weights.symmetric else 16 + scheme.weights.bits,
         axis=None if activations.bits == FLOAT_BITS else AXES[activations.granularity],
-        where=WHERE,
+        where=where,
         notes=notes + _held_back(result.guard),
         directory=directory,
         checkpoint_bytes=result.sizes.checkpoint_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from presets import run
 from rival import Case, Outcome
+from surroundings import WHERE
 
 from qvlm.schemes.methods import method_recipe
 
@@ -12,4 +13,4 @@ def quantize(case: Case) -> Outcome:
     """Quantizes and saves by the preset, around the language model as `surroundings` does."""
     plain = method_recipe("RTN per token", case.recipe)
     recipe = case.recipe.model_copy(update={"vision": plain.vision, "projector": plain.projector})
-    return run(case, recipe, f"preset {case.width}; tower and projector as the rivals have them")
+    return run(case, recipe, f"preset {case.width}", where=WHERE)
