@@ -81,7 +81,9 @@ def test_a_result_that_is_missing(refuses_to_evaluate, quantized_copy):
 
 
 def test_inspecting_what_is_no_run(refused, tmp_path):
-    assert "result.json' does not exist" in refused("inspect", tmp_path)
+    assert "is not a run of qvlm quantize" in refused("inspect", tmp_path)
+    assert "model 'pico-lava' does not exist" in refused("inspect", "pico-lava")
+    assert "'pico-llava' is not a run of qvlm quantize" in refused("inspect", "pico-llava")
 
 
 def _edit_json(path: Path, **changes: object) -> None:

@@ -56,6 +56,11 @@ def test_only_runs_are_exported(refused, tiny_model, tmp_path):
     assert "is not a run of qvlm quantize" in line
 
 
+def test_a_run_to_compare_with_that_is_not_there(refused, quantized, tmp_path):
+    line = refused("verify", quantized, "--run", tmp_path / "gone")
+    assert "gone' does not exist" in line
+
+
 def test_verify_exits_with_1_where_a_check_fails(qvlm, quantized_copy, edit_tensors):
     def silence(tensors):
         tensors["lm_head.weight"] = torch.zeros_like(tensors["lm_head.weight"])

@@ -74,6 +74,33 @@ def test_what_was_calibrated_on_is_known_of_a_run_on_the_hub(
         qvlm.evaluate("tiny/quantized", data=f"scienceqa:{questions}", split="train")
 
 
+def test_a_run_on_the_hub_is_inspected_without_weights(hub: Hub, quantized: Path) -> None:
+    hub.directories["tiny/quantized"] = quantized
+    done = CliRunner().invoke(app, ["inspect", "tiny/quantized", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == json.loads((quantized / "result.json").read_text())
+    assert "result.json" in hub.sent
+    assert "qvlm.safetensors" not in hub.sent
+
+
+def test_a_run_on_the_hub_is_exported_and_verified_against(
+    hub: Hub, questions: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run, served = tmp_path / "run", tmp_path / "served"
+    qvlm.quantize(tiny_model, "w8a8-dynamic", f"scienceqa:{questions}", run, overrides=SMALL)
+    hub.directories["tiny/quantized"] = run
+    done = CliRunner().invoke(app, ["export", "tiny/quantized", "--output", str(served)])
+    assert done.exit_code == 0, done.output
+    assert "ok: logits: Transformers and the native run" in done.stdout
+    export(run, tmp_path / "here")
+    written = (served / "model.safetensors").read_bytes()
+    assert written == (tmp_path / "here" / "model.safetensors").read_bytes()
+    # It names a run on the hub, which the cache still holds when the hub is gone.
+    hub.directories.clear()
+    outcomes = {check.name: check.outcome for check in qvlm.verify(served).checks}
+    assert outcomes["logits"] == "ok"
+
+
 def test_a_model_card_names_the_model_that_it_was_made_of(
     hub: Hub, questions: Path, tmp_path: Path
 ) -> None:

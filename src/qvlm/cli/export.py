@@ -11,7 +11,10 @@ from qvlm.cli.parameters import AllowDifferent, Overwrite, Verify
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run directory of qvlm quantize.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="A run of qvlm quantize: a directory, or a name on the hub."),
+    ],
     output: Annotated[Path, typer.Option(help="Directory to create.")],
     format_: Annotated[
         str, typer.Option("--format", help="compressed-tensors.")
@@ -47,15 +50,17 @@ def export(
     from qvlm.cli.progress import progress_display
     from qvlm.cli.verify import show
 
-    report = pipeline.export(
-        run,
-        output,
-        format_,
-        max_shard_bytes=int(shard_size * 1e9),
-        allow_different=allow_different,
-        scores=scores or (),
-        overwrite=overwrite,
-    )
+    with progress_display() as progress:
+        report = pipeline.export(
+            run,
+            output,
+            format_,
+            max_shard_bytes=int(shard_size * 1e9),
+            allow_different=allow_different,
+            scores=scores or (),
+            overwrite=overwrite,
+            progress=progress,
+        )
     typer.echo(f"{report.format} checkpoint, {report.weights_bytes / 1e6:.1f} MB: {output}")
     if not verify:
         return

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from qvlm.export.stored import from_index
 from qvlm.models.locate import locate
 from qvlm.pipeline.asking import fingerprint
 from qvlm.pipeline.planned import planned_index
+from qvlm.pipeline.progress import Progress, silent
 from qvlm.runtime.empty import empty_model
 from qvlm.runtime.load import is_quantized, read_index
 from qvlm.schemes import Recipe
@@ -43,11 +45,12 @@ def export(
     allow_different: bool = False,
     scores: Sequence[str | Path] = (),
     overwrite: bool = False,
+    progress: Progress = silent,
 ) -> Exported:
     """Writes a run as a checkpoint that Transformers and vLLM read; the run stays as it is.
 
     Args:
-        run: directory written by `quantize`.
+        run: directory written by `quantize`, or its name on the hub.
         output: directory to create.
         format: `compressed-tensors`.
         max_shard_bytes: most bytes of tensors in a file.
@@ -55,13 +58,14 @@ def export(
         scores: files of `evaluate`, of the run, of this export or of the model in full precision:
             they go into the model card.
         overwrite: replace an existing output.
+        progress: told how far a download is.
 
     Raises:
         ExportError: the format is unknown, or cannot say what the run holds.
         QvlmError: the run is damaged, the output cannot be written, or scores are of another model.
     """
     check_format(format)
-    source = Path(run)
+    source = locate(run, report=partial(progress, "download MiB"))
     if format != STANDARD:
         raise ExportError(f"'{run}' is in the format '{format}' already: use {STANDARD}")
     if not is_quantized(source):

@@ -10,9 +10,7 @@ from typing import Any
 import torch
 
 from qvlm import __version__, machine
-from qvlm.artefacts.exported import REPORT_NAME as EXPORT_NAME
-from qvlm.artefacts.exported import Exported
-from qvlm.artefacts.store import read_json, write_json
+from qvlm.artefacts.store import write_json
 from qvlm.artefacts.verification import REPORT_NAME, Check, Executed, Verification
 from qvlm.data import Sample, open_source
 from qvlm.data.batches import prompt_inputs
@@ -21,10 +19,10 @@ from qvlm.evaluation import HuggingFaceGenerator
 from qvlm.evaluation.broken import broken_reason
 from qvlm.export import servers
 from qvlm.export.inspect import Inspection, inspect_native, inspect_standard
-from qvlm.export.reference import as_transformers_rounds
 from qvlm.export.standard.read import is_standard
 from qvlm.export.stored import NATIVE, StoredLayer
 from qvlm.models.locate import locate
+from qvlm.pipeline.counterpart import counterpart
 from qvlm.pipeline.load import load
 from qvlm.pipeline.noise import noisy_embeddings
 from qvlm.pipeline.progress import Progress, silent
@@ -54,12 +52,14 @@ def verify(
     Args:
         directory: a run of `quantize`, an export, or a compressed-tensors checkpoint of others;
             or one's name on the hub.
-        run: the run that it was exported from; None = the one that it names, where it is there.
+        run: the run that it was exported from, or its name on the hub; None = the one that it
+            names, where that is here.
         record: write `verification.json` into the directory.
         progress: told how far it is.
 
     Raises:
         ArtefactError: it is no quantized checkpoint, or damaged.
+        ModelError: there is no such directory, nor name on the hub.
     """
     path = locate(directory, report=partial(progress, "download MiB"))
     progress("verify", 0, 3)
@@ -67,7 +67,9 @@ def verify(
     progress("verify", 1, 3)
     model, processor = load(path)
     samples = _questions(processor)
-    other, reason = _other(path, found, run)
+    if run is not None:
+        run = locate(run, report=partial(progress, "download MiB"))
+    other, reason = counterpart(path, found.form, run)
     checks = [*found.checks, _logits(model, other, reason, processor, samples, found)]
     if found.form == NATIVE:
         checks.append(_linears(model, other, processor, samples))
@@ -111,21 +113,6 @@ def _questions(processor: Any) -> list[Sample]:
     except DataError:
         return with_image[:IMAGES]
     return [*with_image[:IMAGES], *without[:TEXTS]]
-
-
-def _other(path: Path, found: Inspection, run: str | Path | None) -> tuple[Any, str]:
-    """The same weights run in another way, or None and why there is none."""
-    if found.form == NATIVE:
-        return load(path, "simulated")[0], ""
-    if run is None and (path / EXPORT_NAME).is_file():
-        # Relative to the export where it lies inside.
-        named = Path(read_json(path / EXPORT_NAME, Exported).run)
-        run = path / named if (path / named).is_dir() else named
-    if run is None:
-        return None, "it names no run of qvlm to compare with"
-    if not is_quantized(Path(run)):
-        return None, f"the run '{run}' that it was made from is not there: pass --run"
-    return as_transformers_rounds(load(run, "simulated")[0]), ""
 
 
 @torch.no_grad()
