@@ -61,15 +61,15 @@ def verify(
         ArtefactError: it is no quantized checkpoint, or damaged.
         ModelError: there is no such directory, nor name on the hub.
     """
-    path = locate(directory, report=partial(progress, "download MiB"))
+    report = partial(progress, "download MiB")
+    path = locate(directory, report=report)
+    native = None if run is None else locate(run, report=report)
     progress("verify", 0, 3)
     found = _inspect(path)
     progress("verify", 1, 3)
     model, processor = load(path)
     samples = _questions(processor)
-    if run is not None:
-        run = locate(run, report=partial(progress, "download MiB"))
-    other, reason = counterpart(path, found.form, run)
+    other, reason = counterpart(path, found.form, native)
     checks = [*found.checks, _logits(model, other, reason, processor, samples, found)]
     if found.form == NATIVE:
         checks.append(_linears(model, other, processor, samples))
