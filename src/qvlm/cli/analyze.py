@@ -26,8 +26,8 @@ def analyze(
     calibration: Annotated[
         str,
         typer.Option(
-            help="Samples: picoscience, or scienceqa:DIR. The training split is searched on, "
-            "'val' judges."
+            help="Samples: picoscience, smolqa, or NAME:PATH (see quantize). The training split is "
+            "searched on, 'val' judges."
         ),
     ] = "picoscience",
     sweeps: Annotated[
@@ -43,7 +43,10 @@ def analyze(
     ] = 200,
     task: Annotated[
         str | None,
-        typer.Option(help="Also generate answers and score them: scienceqa. Takes longer."),
+        typer.Option(
+            help="Also generate answers to those that judge, and score them by the rules of "
+            "scienceqa, smolqa, vqav2, vizwiz, hateful_memes or exact_match. Takes longer."
+        ),
     ] = None,
     device: Device = "cpu",
     adapter: Adapter = None,
