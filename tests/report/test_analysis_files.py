@@ -6,6 +6,7 @@ import csv
 import re
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -24,6 +25,7 @@ from qvlm.artefacts.analysis import (
 from qvlm.artefacts.store import read_json, write_json
 from qvlm.report.analysis import write_page, write_tables
 
+MEASURED = Path(__file__).parents[2] / "benchmarks" / "analysis"
 SAMPLES = 5
 PLOTS = {
     "ded", "ded-entropy", "ded-quantization-error", "dependency", "depth-errors", "sweep-depth",
@@ -158,6 +160,23 @@ def test_every_plot_is_an_image_that_opens(written):
             assert len(image.convert("RGB").getcolors(1 << 24)) > 3  # not blank
     for path in directory.glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")  # noqa: S314
+
+
+@pytest.mark.parametrize("name", ["pico-llava-w4a4", "smol-llava-w4a4"])
+def test_nothing_reaches_the_edge_of_a_plot(tmp_path, name):
+    """What was measured has ticks of all widths, beside which a label was cut off once."""
+    write_page(tmp_path, read_json(MEASURED / name / "analysis.json", Analysis))
+    for path in tmp_path.glob("*.png"):
+        with Image.open(path) as image:
+            gray = image.convert("L")
+            right, bottom = gray.width - 1, gray.height - 1
+            for edge in (
+                (0, 0, 1, bottom),
+                (right, 0, right + 1, bottom),
+                (0, 0, right, 1),
+                (0, bottom, right, bottom + 1),
+            ):
+                assert gray.crop(edge).getextrema() == (255, 255), (path.name, edge)
 
 
 @pytest.mark.parametrize(

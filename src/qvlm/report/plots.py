@@ -50,6 +50,9 @@ def draw_all(directory: Path, analysis: Analysis) -> tuple[Plot, ...]:
     with rc_context(STYLE):
         for plot, figure in _figures(analysis):
             FigureCanvasAgg(figure)
+            # The ticks of the final size may be other ones, and wider: only a second layout, which
+            # `savefig` does, has room for them.
+            figure.draw_without_rendering()
             figure.savefig(directory / f"{plot.name}.png", dpi=110, metadata={"Software": None})
             figure.set_layout_engine("none")  # it is laid out already, which takes a while
             figure.savefig(directory / f"{plot.name}.svg", metadata={"Date": None})
