@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import qvlm
 from conftest import SMALL
 from qvlm.cli.main import app
-from qvlm.errors import DataError, ModelError
+from qvlm.errors import ArtefactError, DataError, ModelError
 from qvlm.pipeline import estimate, export
 from tiny.hub import COMMIT, Hub
 
@@ -99,6 +99,21 @@ def test_a_run_on_the_hub_is_exported_and_verified_against(
     hub.directories.clear()
     outcomes = {check.name: check.outcome for check in qvlm.verify(served).checks}
     assert outcomes["logits"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "verb", [["export", "--output", "out"], ["verify"], ["verify", "tiny/quantized", "--run"]]
+)
+def test_what_is_no_run_is_refused_before_its_weights_are_downloaded(
+    hub: Hub, quantized: Path, verb: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub.directories["tiny/quantized"] = quantized
+    done = CliRunner().invoke(app, [*verb, "tiny/llava"])
+    assert isinstance(done.exception, ArtefactError)
+    assert "'tiny/llava' is no" in str(done.exception)
+    assert "config.json" in hub.sent
+    assert not [name for name in hub.sent if name.endswith(".safetensors")]
 
 
 def test_a_model_card_names_the_model_that_it_was_made_of(

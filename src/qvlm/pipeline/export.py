@@ -28,8 +28,9 @@ from qvlm.models.locate import locate
 from qvlm.pipeline.asking import fingerprint
 from qvlm.pipeline.planned import planned_index
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.runs import described_run
 from qvlm.runtime.empty import empty_model
-from qvlm.runtime.load import is_quantized, read_index
+from qvlm.runtime.load import read_index
 from qvlm.schemes import Recipe
 
 RUN = "run"
@@ -62,16 +63,16 @@ def export(
 
     Raises:
         ExportError: the format is unknown, or cannot say what the run holds.
-        QvlmError: the run is damaged, the output cannot be written, or scores are of another model.
+        QvlmError: it is no run, the run is damaged, the output cannot be written, or scores are of
+            another model.
     """
     check_format(format)
-    source = locate(run, report=partial(progress, "download MiB"))
     if format != STANDARD:
         raise ExportError(f"'{run}' is in the format '{format}' already: use {STANDARD}")
-    if not is_quantized(source):
-        raise ExportError(f"'{run}' is not a run of qvlm quantize: quantize the model first")
+    described = described_run(run)
     if not allow_different:
-        check_served(read_index(source))
+        check_served(read_index(described))
+    source = locate(run, report=partial(progress, "download MiB"))
     with atomic_directory(Path(output), overwrite=overwrite) as work:
         folds, written = write_standard(work, source, max_shard_bytes)
         index, result = read_index(source), read_json(source / "result.json", Result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from qvlm.pipeline.counterpart import counterpart
 from qvlm.pipeline.load import load
 from qvlm.pipeline.noise import noisy_embeddings
 from qvlm.pipeline.progress import Progress, silent
+from qvlm.pipeline.runs import described_run
 from qvlm.runtime import QuantizedLinear
 from qvlm.runtime.load import is_quantized
 
@@ -58,14 +60,18 @@ def verify(
         progress: told how far it is.
 
     Raises:
-        ArtefactError: it is no quantized checkpoint, or damaged.
+        ArtefactError: it is no quantized checkpoint, or damaged; or `run` is no run.
         ModelError: there is no such directory, nor name on the hub.
     """
     report = partial(progress, "download MiB")
+    inspect = _inspector(directory)
+    native = None
+    if run is not None:
+        described_run(run)
+        native = locate(run, report=report)
     path = locate(directory, report=report)
-    native = None if run is None else locate(run, report=report)
     progress("verify", 0, 3)
-    found = _inspect(path)
+    found = inspect(path)
     progress("verify", 1, 3)
     model, processor = load(path)
     samples = _questions(processor)
@@ -92,13 +98,15 @@ def verify(
     return result
 
 
-def _inspect(path: Path) -> Inspection:
+def _inspector(name: str | Path) -> Callable[[Path], Inspection]:
+    """What reads such a checkpoint; asked before its weights are downloaded."""
+    path = locate(name, weights=False)
     if is_quantized(path):
-        return inspect_native(path)
+        return inspect_native
     if is_standard(path):
-        return inspect_standard(path)
+        return inspect_standard
     raise ArtefactError(
-        f"'{path}' is no quantized checkpoint: give a run of qvlm quantize, an export, or a "
+        f"'{name}' is no quantized checkpoint: give a run of qvlm quantize, an export, or a "
         "compressed-tensors checkpoint"
     )
 
